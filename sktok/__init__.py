@@ -1,0 +1,17 @@
+"""scikit-learn estimators between ECG and tokens."""
+
+from sktok._blocks import BlockSegmenter
+from sktok._quantizers import BinQuantizer
+from sktok._recipes import make_paper_tokenizer
+from sktok._scaling import AmplitudeScaler
+from sktok._tokenizer import ConvAETokenizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AmplitudeScaler",
+    "BinQuantizer",
+    "BlockSegmenter",
+    "ConvAETokenizer",
+    "make_paper_tokenizer",
+]

@@ -1,0 +1,398 @@
+"""Scalar quantisation: values to bins, bins to tokens, and both back."""
+
+import math
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sktok._windows import feature_names, validate_windows
+
+_LARGEST_SPAN = float(np.finfo(np.float32).max)
+
+
+def uniform_bins(values, low, high, n_bins):
+    """Index of the bin of equal width that holds each value.
+
+    ``floor((x - min) / width)`` clamped to ``[0, n_bins - 1]`` (paper, section
+    3.2), evaluated in the dtype of `values`.
+    """
+    width = (high - low) / n_bins or 1.0  # limits that coincide: all in bin 0
+    if width < np.finfo(values.dtype).tiny:
+        values = values.astype(np.float64)  # float32 would divide by zero
+    with np.errstate(over="ignore"):  # as far out as infinity is still an end bin
+        index = np.floor((values - low) / width)
+    return np.clip(index, 0, n_bins - 1).astype(np.int64)
+
+
+def uniform_centers(low, high, n_bins, dtype):
+    """Centres of bins of equal width: ``min + width * (q + 0.5)`` (section 3.2)."""
+    width = (high - low) / n_bins
+    return low + width * (np.arange(n_bins).astype(dtype) + 0.5)
+
+
+def edge_bins(values, edges):
+    """Index of the bin that holds each value; the two end bins are open."""
+    return np.searchsorted(edges[1:-1], values, side="right")
+
+
+def edge_centers(edges, dtype):
+    """Midpoints of bins of any width."""
+    return (edges[:-1] + (edges[1:] - edges[:-1]) / 2).astype(dtype)
+
+
+def uniform_edges(values, low, high, n_bins):
+    """Edges of bins of equal width."""
+    return np.linspace(low, high, n_bins + 1)
+
+
+def quantile_edges(values, low, high, n_bins):
+    """Edges of bins that hold equally many values; ties leave bins empty."""
+    edges = np.quantile(values, np.linspace(0, 1, n_bins + 1))
+    edges = np.clip(edges.astype(np.float64), low, high)
+    edges[[0, -1]] = low, high
+    return edges
+
+
+def kmeans_edges(values, low, high, n_bins, max_iter=300):
+    """Edges halfway between the centres of one-dimensional k-means.
+
+    Lloyd's method (S. P. Lloyd, "Least squares quantization in PCM", 1982) from
+    bins of equal width. On sorted values an iteration needs only the sums between
+    the edges, so it is exact on all values and costs ``n_bins * log(n_values)``.
+    """
+    values = np.sort(np.clip(values.astype(np.float64), low, high))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    edges = uniform_edges(values, low, high, n_bins)
+    for _ in range(max_iter):
+        inner = np.searchsorted(values, edges[1:-1], side="left")
+        bounds = np.concatenate([[0], inner, [len(values)]])
+        count = np.diff(bounds)
+        centers = edge_centers(edges, np.float64)  # where a bin is empty
+        np.divide(np.diff(sums[bounds]), count, out=centers, where=count > 0)
+        previous = edges
+        edges = edges.copy()
+        edges[1:-1] = centers[:-1] + np.diff(centers) / 2
+        if np.array_equal(edges, previous):
+            break
+    return edges
+
+
+def mean_centers(values, bins, centers):
+    """Mean of the values in each bin, or the given centre where it is empty."""
+    count = np.bincount(bins, minlength=len(centers))
+    total = np.bincount(bins, weights=values, minlength=len(centers))
+    means = centers.astype(np.float64)
+    np.divide(total, count, out=means, where=count > 0)
+    return means.astype(centers.dtype)
+
+
+_STRATEGIES = {
+    "uniform": uniform_edges,
+    "quantile": quantile_edges,
+    "kmeans": kmeans_edges,
+}
+
+
+def validate_tokens(tokens, n_tokens, width):
+    """Check tokens: integers in ``range(n_tokens)``, `width` of them in a row."""
+    tokens = check_array(tokens, dtype=None, input_name="tokens")
+    if tokens.dtype.kind not in "iu":
+        raise TypeError(
+            f"tokens have dtype {tokens.dtype}, expected integers: convert them with "
+            "astype(int) if they are whole numbers."
+        )
+    if tokens.shape[1] != width:
+        raise ValueError(
+            f"tokens have {tokens.shape[1]} columns, expected {width}: one row holds "
+            "all tokens of a window, as transform gives them."
+        )
+    low, high = int(tokens.min()), int(tokens.max())
+    if low < 0 or high >= n_tokens:
+        raise ValueError(
+            f"tokens run from {low} to {high}, outside the vocabulary of {n_tokens} "
+            f"tokens (0 to {n_tokens - 1}): were they made by another tokenizer?"
+        )
+    return tokens.astype(np.int64, copy=False)
+
+
+class BinQuantizer(TransformerMixin, BaseEstimator):
+    """Scalar quantisation of values into bins, whose indices are the tokens.
+
+    With the default uniform bins this is the paper's quantiser (section 3.2):
+    ``floor((x - min) / width)`` clamped to ``[0, n_bins - 1]``, and back to the
+    bin centres ``min + width * (q + 0.5)``. Values beyond the limits fall into
+    the end bins.
+
+    Parameters
+    ----------
+    n_bins : int or tuple of int, default=256
+        Number of bins. An int makes a token of every value, by bins common to all.
+        A tuple, one number for each position of the last axis of `X` (each latent
+        dimension), makes one token of all values of a block: the first is the most
+        significant digit, and the vocabulary is the product. Each position then
+        has bins of its own.
+
+    limits : tuple (low, high) or "minmax", default="minmax"
+        The range that is divided into bins: given, or the smallest and the largest
+        value seen in `fit`. The paper has (-5, 5), chosen by hand, and the limits of
+        the latent space (Figures 3 and 4).
+
+    strategy : {"uniform", "quantile", "kmeans"}, default="uniform"
+        How the edges are set between the limits, as in
+        :class:`~sklearn.preprocessing.KBinsDiscretizer`: bins of equal width, bins
+        that hold equally many of the training values (where values repeat, some bins
+        stay empty), or bins around the centres of one-dimensional k-means.
+
+    centers : {"midpoint", "mean"}, default="midpoint"
+        What a token is turned back into: the middle of its bin, or the mean of the
+        training values that fell into it (the middle, where none did).
+
+    Attributes
+    ----------
+    n_tokens_ : int
+        Size of the vocabulary: tokens are in ``range(n_tokens_)``.
+
+    edges_ : ndarray of shape (n_bins + 1,), or list of such
+        Edges of the bins, float64; for a tuple `n_bins` one array each.
+
+    centers_ : ndarray of shape (n_bins,), or list of such
+        Centres of the bins, in the dtype of the training values; for a tuple
+        `n_bins` one array each.
+
+    row_shape_ : tuple of int
+        Shape of one row of `X` seen in `fit`.
+
+    n_features_in_ : int
+        Number of values in a row of `X` seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns of `X` seen in `fit`, if they are all strings.
+
+    See Also
+    --------
+    sklearn.preprocessing.KBinsDiscretizer : Bins of its own for each column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktok import BinQuantizer
+    >>> latents = np.array([[-9.0, -0.1, 0.1, 9.0]])
+    >>> quantizer = BinQuantizer(4, limits=(-5, 5)).fit(latents)
+    >>> quantizer.transform(latents)
+    array([[0, 1, 2, 3]])
+    >>> quantizer.inverse_transform([[0, 1, 2, 3]])
+    array([[-3.75, -1.25,  1.25,  3.75]])
+    """
+
+    _parameter_constraints: dict = {
+        "n_bins": [Interval(Integral, 2, None, closed="left"), tuple],
+        "limits": [tuple, StrOptions({"minmax"})],
+        "strategy": [StrOptions(set(_STRATEGIES))],
+        "centers": [StrOptions({"midpoint", "mean"})],
+    }
+
+    def __init__(
+        self, n_bins=256, *, limits="minmax", strategy="uniform", centers="midpoint"
+    ):
+        self.n_bins = n_bins
+        self.limits = limits
+        self.strategy = strategy
+        self.centers = centers
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the edges and the centres of the bins.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_values) or \
+                (n_windows, n_blocks, latent_dim)
+            Values to quantise, such as the latents of a network.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : BinQuantizer
+            The fitted quantiser.
+
+        Raises
+        ------
+        ValueError
+            If `limits` are not finite and increasing, or a tuple `n_bins` does not
+            fit the last axis of `X`, or holds a number below 2, or the vocabulary
+            would not fit 64 bits, or `X` spans more than float32 can hold.
+        """
+        self._check_limits()
+        X = validate_windows(self, X, reset=True)
+        if isinstance(self.n_bins, tuple):
+            self._check_bin_tuple(X.shape[-1])
+            columns = np.moveaxis(X, -1, 0)
+            bins = [
+                self._fit_bins(values.ravel(), n_bins)
+                for values, n_bins in zip(columns, self.n_bins, strict=True)
+            ]
+            self.edges_, self.centers_ = map(list, zip(*bins, strict=True))
+            self.n_tokens_ = math.prod(self.n_bins)
+        else:
+            self.edges_, self.centers_ = self._fit_bins(X.ravel(), self.n_bins)
+            self.n_tokens_ = int(self.n_bins)
+        return self
+
+    def _check_limits(self):
+        if self.limits == "minmax":
+            return
+        expected = (
+            'expected "minmax" or a tuple (low, high) of finite numbers, low < high'
+        )
+        if len(self.limits) != 2 or not all(isinstance(v, Real) for v in self.limits):
+            raise ValueError(f"limits={self.limits}: {expected}.")
+        low, high = self.limits
+        if not (low < high and high - low <= _LARGEST_SPAN):
+            raise ValueError(
+                f"limits={self.limits}: {expected}, within the range of float32."
+            )
+
+    def _check_bin_tuple(self, n_dims):
+        if len(self.n_bins) != n_dims:
+            raise ValueError(
+                f"n_bins={self.n_bins} has {len(self.n_bins)} numbers, but the last "
+                f"axis of X (the latent dimension) has {n_dims}: give one each."
+            )
+        if not all(isinstance(n, Integral) and n >= 2 for n in self.n_bins):
+            raise ValueError(f"n_bins={self.n_bins}: expected integers of at least 2.")
+        if math.prod(self.n_bins) > np.iinfo(np.int64).max:
+            raise ValueError(
+                f"n_bins={self.n_bins} makes a vocabulary of {math.prod(self.n_bins)} "
+                "tokens, more than 64 bits can count: use fewer bins."
+            )
+
+    def _fit_bins(self, values, n_bins):
+        """Edges and centres of `n_bins` bins for a vector of values."""
+        if self.limits == "minmax":
+            low, high = float(values.min()), float(values.max())
+            if high - low > _LARGEST_SPAN:
+                raise ValueError(
+                    f"X spans {low:.3g} to {high:.3g}, more than float32 can hold: "
+                    "scale it first, or give limits."
+                )
+        else:
+            low, high = map(float, self.limits)
+        edges = _STRATEGIES[self.strategy](values, low, high, n_bins)
+        if self.strategy == "uniform":
+            centers = uniform_centers(low, high, n_bins, values.dtype)
+        else:
+            centers = edge_centers(edges, values.dtype)
+        if self.centers == "mean":
+            centers = mean_centers(values, self._bins(values, edges), centers)
+        return edges, centers
+
+    def _bins(self, values, edges):
+        if self.strategy == "uniform":
+            low, high = float(edges[0]), float(edges[-1])
+            return uniform_bins(values, low, high, len(edges) - 1)
+        return edge_bins(values, edges)
+
+    def transform(self, X):
+        """Quantise values: the index of the bin of each, or one index a block.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_values) or \
+                (n_windows, n_blocks, latent_dim)
+            Values in rows of the shape seen in `fit`.
+
+        Returns
+        -------
+        tokens : ndarray of int64, shape (n_windows, n_tokens_per_window)
+            Tokens in ``range(n_tokens_)``. For an int `n_bins` there is one for each
+            value, in the order of ``X.reshape(n_windows, -1)``; for a tuple there is
+            one for each block.
+
+        Raises
+        ------
+        ValueError
+            If the rows of `X` have another shape than in `fit`, or are not finite.
+        """
+        check_is_fitted(self)
+        X = validate_windows(self, X, reset=False)
+        if isinstance(self.edges_, list):
+            digits = [
+                self._bins(X[..., dim], edges) for dim, edges in enumerate(self.edges_)
+            ]
+            tokens = np.ravel_multi_index(digits, self._digit_sizes())
+        else:
+            tokens = self._bins(X, self.edges_)
+        return tokens.reshape(len(X), -1)
+
+    def inverse_transform(self, X):
+        """Dequantise: each token becomes the centre of its bin.
+
+        Parameters
+        ----------
+        X : array-like of int, shape (n_windows, n_tokens_per_window)
+            Tokens in ``range(n_tokens_)``.
+
+        Returns
+        -------
+        values : ndarray of shape (n_windows, n_values) or \
+                (n_windows, n_blocks, latent_dim)
+            Centres, in the dtype and row shape of the training values.
+
+        Raises
+        ------
+        TypeError
+            If the tokens are not integers.
+        ValueError
+            If a token is outside the vocabulary or the rows have another length.
+        """
+        check_is_fitted(self)
+        tokens = validate_tokens(X, self.n_tokens_, self._n_tokens_per_window())
+        if isinstance(self.centers_, list):
+            digits = np.unravel_index(tokens, self._digit_sizes())
+            values = np.stack(
+                [
+                    centers[digit]
+                    for centers, digit in zip(self.centers_, digits, strict=True)
+                ],
+                axis=-1,
+            )
+        else:
+            values = self.centers_[tokens]
+        return values.reshape(len(tokens), *self.row_shape_)
+
+    def _digit_sizes(self):
+        return tuple(len(centers) for centers in self.centers_)
+
+    def _n_tokens_per_window(self):
+        row_shape = self.row_shape_
+        if isinstance(self.centers_, list):
+            row_shape = row_shape[:-1]
+        return math.prod(row_shape)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the tokens of a window.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Only checked against the names seen in `fit`.
+
+        Returns
+        -------
+        names : ndarray of str, shape (n_tokens_per_window,)
+            ``'token0'``, ``'token1'``, …
+        """
+        check_is_fitted(self)
+        names = [f"token{i}" for i in range(self._n_tokens_per_window())]
+        return feature_names(self, names, input_features)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # tokens are integers
+        return tags

@@ -1,0 +1,179 @@
+"""One affine map for a whole signal: its amplitude to a given range and back."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, _fit_context
+from sklearn.utils.validation import check_is_fitted
+
+from sktok._windows import (
+    WindowTransformerMixin,
+    require_finite,
+    validate_inverse,
+    validate_windows,
+)
+
+_LARGEST_SPAN = float(np.finfo(np.float32).max)
+
+
+class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimator):
+    """Scale the amplitude of a signal to a given range.
+
+    One affine map is learned from all samples of all windows, unlike
+    :class:`~sklearn.preprocessing.MinMaxScaler`, which would move every sample
+    position by a map of its own and so bend the waveform. The paper normalises
+    its series to [0, 1] in this way (section 3.1).
+
+    Parameters
+    ----------
+    feature_range : tuple (low, high), default=(0.0, 1.0)
+        The range that the samples seen in `fit` are mapped to.
+
+    clip : bool, default=False
+        Whether to clip samples beyond those seen in `fit` to `feature_range`.
+
+    Attributes
+    ----------
+    data_min_ : float
+        The smallest sample seen in `fit`, in the signal's unit.
+
+    data_range_ : float
+        The largest less the smallest sample seen in `fit`, in the signal's unit;
+        1.0 for a constant signal, which is mapped to ``feature_range[0]``.
+
+    row_shape_ : tuple of int
+        Shape of one row of `X` seen in `fit`.
+
+    n_features_in_ : int
+        Number of values in a row of `X` seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns of `X` seen in `fit`, if they are all strings.
+
+    See Also
+    --------
+    sklearn.preprocessing.MinMaxScaler : One map for each column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktok import AmplitudeScaler
+    >>> X = np.array([[-1.0, 0.0, 1.0], [0.0, 3.0, 0.0]])  # two windows, in mV
+    >>> scaler = AmplitudeScaler().fit(X)
+    >>> scaler.transform(X)
+    array([[0.  , 0.25, 0.5 ],
+           [0.25, 1.  , 0.25]])
+    >>> scaler.inverse_transform(scaler.transform(X))
+    array([[-1.,  0.,  1.],
+           [ 0.,  3.,  0.]])
+    """
+
+    _parameter_constraints: dict = {"feature_range": [tuple], "clip": ["boolean"]}
+
+    def __init__(self, feature_range=(0.0, 1.0), *, clip=False):
+        self.feature_range = feature_range
+        self.clip = clip
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the smallest and the largest sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, window_length) or \
+                (n_windows, n_blocks, block_size)
+            The signal, in any unit.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : AmplitudeScaler
+            The fitted scaler.
+
+        Raises
+        ------
+        ValueError
+            If `feature_range` is not increasing, or `X` is not finite or spans
+            more than float32 can hold.
+        """
+        low, high = self.feature_range
+        if not low < high:
+            raise ValueError(
+                f"feature_range={self.feature_range} is not increasing: "
+                "give (low, high) with low < high."
+            )
+        X = validate_windows(self, X, reset=True)
+        data_min, data_max = float(X.min()), float(X.max())
+        if data_max - data_min > _LARGEST_SPAN:
+            raise ValueError(
+                f"X spans {data_min:.3g} to {data_max:.3g}, more than float32 can "
+                "hold: give it in a larger unit."
+            )
+        self.data_min_ = data_min
+        self.data_range_ = (data_max - data_min) or 1.0
+        return self
+
+    def transform(self, X):
+        """Map the signal to `feature_range`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, window_length) or \
+                (n_windows, n_blocks, block_size)
+            The signal, in the unit of the signal seen in `fit`.
+
+        Returns
+        -------
+        X_scaled : ndarray of the shape and dtype of X
+            The scaled signal, without unit.
+
+        Raises
+        ------
+        ValueError
+            If the rows of `X` have another shape than in `fit`, or hold values so
+            far outside the range seen there that the result is not finite.
+        """
+        check_is_fitted(self)
+        X = validate_windows(self, X, reset=False)
+        low, high = self.feature_range
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            scaled = X - self.data_min_
+            scaled /= self.data_range_
+            scaled *= high - low
+            scaled += low
+        if self.clip:
+            np.clip(scaled, low, high, out=scaled)
+        return require_finite(
+            scaled, X, "set clip=True, or fit on a signal that reaches as far."
+        )
+
+    def inverse_transform(self, X):
+        """Map back to the signal's unit: the inverse of `transform`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, window_length) or \
+                (n_windows, n_blocks, block_size)
+            A scaled signal.
+
+        Returns
+        -------
+        X_original : ndarray of the shape and dtype of X
+            The signal in its own unit. Equal to what was transformed within float
+            rounding, but for what `clip` cut off.
+
+        Raises
+        ------
+        ValueError
+            If the rows of `X` have another shape than in `fit`, or `X` is so large
+            that the result is not finite.
+        """
+        check_is_fitted(self)
+        X = validate_inverse(self, X, self.row_shape_)
+        low, high = self.feature_range
+        with np.errstate(over="ignore"):
+            original = X - low
+            original /= high - low
+            original *= self.data_range_
+            original += self.data_min_
+        return require_finite(original, X, "is X a scaled signal?")

@@ -1,0 +1,454 @@
+"""A trained autoencoder as a scikit-learn transformer: blocks to latents or tokens."""
+
+import copy
+import math
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sktok._quantizers import BinQuantizer
+from sktok._training import seeded, train
+from sktok._windows import (
+    WindowTransformerMixin,
+    feature_names,
+    require_finite,
+    validate_inverse,
+    validate_windows,
+)
+from sktok.networks import DimReduction, map_chunks
+
+_SCALE_FIRST = "scale the signal first, for instance with AmplitudeScaler."
+
+
+def resolve_device(device):
+    """The torch device that `device` names; "auto" prefers an accelerator."""
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        device = next(name for name, there in available.items() if there)
+    if not available[device]:
+        raise ValueError(
+            f"device={device!r} is not available to torch here: use 'auto' or 'cpu'."
+        )
+    return torch.device(device)
+
+
+def build_network(network, block_size, latent_dim):
+    """The module that the parameter `network` stands for."""
+    factory = DimReduction if network == "dimreduction" else network
+    return factory(block_size, latent_dim)
+
+
+def check_network(network, windows, latent_dim):
+    """Raise unless `network` encodes and decodes to the shapes agreed on."""
+    network.eval()
+    with torch.inference_mode():
+        latents = network.encode(windows[:1])
+        expected = (*windows[:1].shape[:2], latent_dim)
+        if latents.shape != expected:
+            raise ValueError(
+                f"The network encodes {tuple(windows[:1].shape)} (windows, blocks, "
+                f"block_size) to {tuple(latents.shape)}, expected {expected} (windows, "
+                f"blocks, latent_dim). With warm_start=True, latent_dim and network "
+                "must stay as they were."
+            )
+        signal = network.decode(latents)
+    if signal.shape != windows[:1].shape:
+        raise ValueError(
+            f"The network decodes to {tuple(signal.shape)}, expected the shape that "
+            f"was encoded, {tuple(windows[:1].shape)} (windows, blocks, block_size)."
+        )
+
+
+def quantize_by(quantizer):
+    """Both quantisation layers at once, for training: latents to bin centres.
+
+    The gradient passes straight through the rounding, but not through the clamping
+    to the limits, beyond which latents would otherwise run away. Bins that depend on
+    the data, such as those between the latent space's own limits, follow the latents
+    from batch to batch.
+    """
+
+    def quantize(latents):
+        values = latents.detach().cpu().numpy()
+        if not np.isfinite(values).all():
+            raise FloatingPointError("the latents are not finite")
+        tokens = quantizer.fit(values).transform(values)
+        centers = torch.from_numpy(quantizer.inverse_transform(tokens)).to(latents)
+        edges = (
+            quantizer.edges_
+            if isinstance(quantizer.edges_, list)
+            else [quantizer.edges_]
+        )
+        low, high = (latents.new_tensor([e[end] for e in edges]) for end in (0, -1))
+        clamped = latents.clamp(low, high)
+        return clamped + (centers - clamped).detach()
+
+    return quantize
+
+
+class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
+    """Compress blocks of a signal by a convolutional autoencoder trained on it.
+
+    Each block of `block_size` samples becomes `latent_dim` numbers and, with a
+    `quantizer`, tokens; `inverse_transform` leads back to blocks. The paper
+    quantises the latents of a trained network (``quantizer=None`` here, with a
+    :class:`BinQuantizer` behind it), or trains the network with quantisation and
+    dequantisation as two layers around the latent space (its "complete process",
+    section 4.3; ``quantizer=BinQuantizer()`` here).
+
+    Parameters
+    ----------
+    network : "dimreduction" or callable, default="dimreduction"
+        The autoencoder: the paper's Table 1, :class:`sktok.networks.DimReduction`,
+        which expects a signal scaled to [0, 1]; or a callable
+        ``(block_size, latent_dim) -> torch.nn.Module``, with the methods that
+        :mod:`sktok.networks` describes.
+
+    latent_dim : int, default=1
+        Numbers that a block is compressed to.
+
+    quantizer : BinQuantizer or None, default=None
+        Quantiser to train the network with; `None` gives latents in place of tokens.
+        The gradient passes straight through its rounding, within its limits.
+
+    max_steps : int, default=2000
+        Number of gradient steps.
+
+    batch_size : int, default=32
+        Number of windows in a gradient step.
+
+    learning_rate : float, default=0.03
+        Highest learning rate of the one-cycle schedule of AdamW.
+
+    early_stopping : bool, default=False
+        Whether to hold `validation_fraction` of the windows out, stop when their
+        error no longer falls, and keep the best weights.
+
+    validation_fraction : float, default=0.1
+        Share of the windows to hold out for `early_stopping`.
+
+    n_iter_no_change : int, default=10
+        Number of looks at the held-out windows without improvement that ends the
+        training. There is one each epoch, but at most one every 50 steps.
+
+    device : {"auto", "cpu", "cuda", "mps"}, default="auto"
+        Where torch computes. "auto" takes an accelerator if there is one. The fitted
+        network is kept on the CPU, so that a pickle loads anywhere.
+
+    warm_start : bool, default=False
+        Whether `fit` goes on from the network of the last `fit`.
+
+    random_state : int, RandomState instance or None, default=None
+        Seeds the first weights, the batches and the held-out windows. torch's and
+        numpy's global generators are left as they were.
+
+    verbose : int, default=0
+        Whether to show a progress bar with the loss.
+
+    Attributes
+    ----------
+    network_ : torch.nn.Module
+        The trained network, on the CPU and in evaluation mode.
+
+    quantizer_ : BinQuantizer or None
+        `quantizer` fitted to the latents of the training windows, or None.
+
+    n_tokens_ : int
+        Size of the vocabulary, if there is a `quantizer`.
+
+    block_size_ : int
+        Number of samples in a block.
+
+    loss_curve_ : list of float
+        Mean squared error of the batch at each step, in the square of the unit of `X`.
+
+    validation_loss_curve_ : list of float
+        Mean squared error of the held-out windows at each look, with `early_stopping`.
+
+    n_steps_ : int
+        Number of gradient steps taken, over all warm starts.
+
+    row_shape_ : tuple of int
+        Shape of one row of `X` seen in `fit`.
+
+    n_features_in_ : int
+        Number of values in a row of `X` seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns of `X` seen in `fit`, if they are all strings.
+
+    See Also
+    --------
+    make_paper_tokenizer : The paper's pipeline around it.
+    BlockSegmenter : Cuts windows into blocks.
+
+    Notes
+    -----
+    Computation is in float32. The tokens of a window do not depend on the batch it
+    comes in, nor on the number of threads; other hardware may round differently.
+
+    References
+    ----------
+    "Da ECG a LLM", 2025, sections 3 and 4.
+
+    Examples
+    --------
+    >>> from sktok import BinQuantizer, BlockSegmenter, ConvAETokenizer
+    >>> from sktok.datasets import load_ecg
+    >>> from sklearn.preprocessing import minmax_scale
+    >>> X = minmax_scale(load_ecg().data, axis=None)
+    >>> blocks = BlockSegmenter(block_size=10).fit_transform(X)
+    >>> tokenizer = ConvAETokenizer(
+    ...     quantizer=BinQuantizer(256), max_steps=20, random_state=0
+    ... )
+    >>> tokens = tokenizer.fit_transform(blocks)
+    >>> tokens.shape, tokens.dtype, tokenizer.n_tokens_
+    ((432, 25), dtype('int64'), 256)
+    >>> tokenizer.inverse_transform(tokens).shape
+    (432, 25, 10)
+    """
+
+    _parameter_constraints: dict = {
+        "network": [StrOptions({"dimreduction"}), callable],
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "quantizer": [BinQuantizer, None],
+        "max_steps": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "device": [StrOptions({"auto", "cpu", "cuda", "mps"})],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        network="dimreduction",
+        *,
+        latent_dim=1,
+        quantizer=None,
+        max_steps=2000,
+        batch_size=32,
+        learning_rate=0.03,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        device="auto",
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.network = network
+        self.latent_dim = latent_dim
+        self.quantizer = quantizer
+        self.max_steps = max_steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.device = device
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train the network, and fit the quantiser to its latents.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_blocks, block_size) or \
+                (n_windows, block_size)
+            Blocks; of two axes, each row is one block.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : ConvAETokenizer
+            The fitted tokenizer.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two blocks in a batch, the network does not give
+            the shapes agreed on, or the loss is not finite, which very large values
+            or learning rates lead to.
+        """
+        warm = self.warm_start and hasattr(self, "network_")
+        X = validate_windows(self, X, reset=not warm, dtype=np.float32)
+        windows = torch.from_numpy(np.array(self._as_blocks(X)))
+        n_windows, n_blocks, block_size = windows.shape
+        if min(n_windows, self.batch_size) * n_blocks < 2:
+            raise ValueError(
+                f"A batch of n_samples={min(n_windows, self.batch_size)} window of one "
+                "block is too little for batch normalisation: give two blocks at least."
+            )
+        random_state = check_random_state(self.random_state)
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
+        if warm:
+            network = copy.deepcopy(self.network_)
+        else:
+            with seeded(seed):
+                network = build_network(self.network, block_size, self.latent_dim)
+        check_network(network, windows, self.latent_dim)
+        validation = None
+        if self.early_stopping:
+            windows, validation = train_test_split(
+                windows, test_size=self.validation_fraction, random_state=random_state
+            )
+        quantizer = None if self.quantizer is None else clone(self.quantizer)
+        device = resolve_device(self.device)
+        try:
+            history = train(
+                network.to(device),
+                windows.to(device),
+                quantize=quantizer and quantize_by(quantizer),
+                validation=None if validation is None else validation.to(device),
+                max_steps=self.max_steps,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                n_iter_no_change=self.n_iter_no_change,
+                generator=torch.Generator().manual_seed(seed),
+                progress_bar=bool(self.verbose),
+            )
+        except FloatingPointError as error:
+            raise ValueError(
+                f"Training diverged ({error}) on values up to {np.abs(X).max():.3g} with "
+                f"learning_rate={self.learning_rate}: lower it, or {_SCALE_FIRST}"
+            ) from error
+
+        self.block_size_ = block_size
+        self.loss_curve_ = [*self.loss_curve_, *history.loss] if warm else history.loss
+        if self.early_stopping:
+            self.validation_loss_curve_ = history.validation_loss
+        self.n_steps_ = len(self.loss_curve_)
+        self.network_ = network.cpu()
+        self.quantizer_ = quantizer and quantizer.fit(self._encode(X))
+        return self
+
+    @property
+    def n_tokens_(self):
+        """Size of the vocabulary: tokens are in ``range(n_tokens_)``."""
+        return self.quantizer_.n_tokens_
+
+    def transform(self, X):
+        """Compress blocks to latents, or to tokens if there is a `quantizer`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_blocks, block_size) or \
+                (n_windows, block_size)
+            Blocks in rows of the shape seen in `fit`.
+
+        Returns
+        -------
+        tokens : ndarray of int64, shape (n_windows, n_tokens_per_window)
+            Tokens in ``range(n_tokens_)``; or, with ``quantizer=None``, latents:
+            ndarray of float32, shape (n_windows, n_blocks, latent_dim), or
+            (n_windows, latent_dim) if `X` has two axes.
+
+        Raises
+        ------
+        ValueError
+            If the rows of `X` have another shape than in `fit`, or are not finite, or
+            so large that the latents are not.
+        """
+        check_is_fitted(self)
+        X = validate_windows(self, X, reset=False, dtype=np.float32)
+        latents = self._encode(X)
+        if self.quantizer_ is None:
+            return latents
+        return self.quantizer_.transform(latents)
+
+    def inverse_transform(self, X):
+        """Rebuild blocks from tokens or latents.
+
+        Parameters
+        ----------
+        X : array-like of int, shape (n_windows, n_tokens_per_window)
+            Tokens as `transform` gives them; or, with ``quantizer=None``, latents.
+
+        Returns
+        -------
+        blocks : ndarray of float32, shape (n_windows, n_blocks, block_size) or \
+                (n_windows, block_size)
+            The reconstruction, in rows of the shape seen in `fit`.
+
+        Raises
+        ------
+        TypeError
+            If tokens are not integers.
+        ValueError
+            If a token is outside the vocabulary, or the rows have another shape than
+            `transform` gives, or latents are not finite.
+        """
+        check_is_fitted(self)
+        if self.quantizer_ is None:
+            X = validate_inverse(self, X, (*self.row_shape_[:-1], self.latent_dim))
+        else:
+            X = self.quantizer_.inverse_transform(X)
+        latents = self._as_blocks(X.astype(np.float32, copy=False))
+        blocks = self._apply("decode", latents)
+        return require_finite(blocks.reshape(len(X), *self.row_shape_), X, "")
+
+    def _as_blocks(self, X):
+        """Rows of one block, (n, size), as windows of one block, (n, 1, size)."""
+        return X if X.ndim == 3 else X[:, np.newaxis]
+
+    def _encode(self, X):
+        """Latents of validated rows, in rows of as many axes."""
+        latents = self._apply("encode", self._as_blocks(X))
+        latents = latents.reshape(len(X), *self.row_shape_[:-1], self.latent_dim)
+        return require_finite(latents, X, _SCALE_FIRST)
+
+    def _apply(self, method, X):
+        device = resolve_device(self.device)
+        network = self.network_
+        if device.type != "cpu":
+            network = copy.deepcopy(network).to(device)
+        return map_chunks(getattr(network, method), X, device)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the tokens of a window, or of its latents laid end to end.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Only checked against the names seen in `fit`.
+
+        Returns
+        -------
+        names : ndarray of str
+            ``'token0'``, ``'token1'``, … or ``'latent0'``, ``'latent1'``, …
+        """
+        check_is_fitted(self)
+        if self.quantizer_ is not None:
+            names = self.quantizer_.get_feature_names_out()
+        else:
+            n_latents = math.prod(self.row_shape_[:-1]) * self.latent_dim
+            names = [f"latent{i}" for i in range(n_latents)]
+        return feature_names(self, names, input_features)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # Latents are float32 whatever came in; tokens are integers.
+        tags.transformer_tags.preserves_dtype = (
+            ["float32"] if self.quantizer is None else []
+        )
+        return tags

