@@ -329,8 +329,8 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             )
         except FloatingPointError as error:
             raise ValueError(
-                f"Training diverged ({error}) on values up to {np.abs(X).max():.3g} with "
-                f"learning_rate={self.learning_rate}: lower it, or {_SCALE_FIRST}"
+                f"Training diverged ({error}) with values up to {np.abs(X).max():.3g} "
+                f"and learning_rate={self.learning_rate}: lower it, or {_SCALE_FIRST}"
             ) from error
 
         self.block_size_ = block_size

@@ -24,7 +24,9 @@ def validate_windows(estimator, X, *, reset, dtype=FLOATS):
     ``estimator.row_shape_``; else it has to be the same.
     """
     row_shape = None
-    if np.ndim(X) == 3:
+    if not hasattr(X, "ndim"):
+        X = np.asarray(X)
+    if X.ndim == 3:
         X = np.asarray(X)
         row_shape = X.shape[1:]
         X = X.reshape(len(X), math.prod(row_shape))
@@ -67,12 +69,15 @@ def feature_names(estimator, names, input_features):
     return np.array(names, dtype=object)
 
 
-class WindowTransformerMixin(TransformerMixin):
+class WindowTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):
     """`TransformerMixin` for output that may have three axes.
 
     Under ``set_output`` two axes become a frame as usual. A frame has no third
     axis, so blocks and latents stay arrays, where scikit-learn alone would fail.
     """
+
+    # scikit-learn's own would frame what `transform` has framed, or left, already.
+    fit_transform = TransformerMixin.fit_transform.__wrapped__
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

@@ -238,7 +238,7 @@ def fetch_mitdb(
     if split is None or isinstance(split, str):
         if split not in _SPLITS:
             raise ValueError(
-                f"split={split!r}: expected None, 'ds1', 'ds2' or a list of record names."
+                f"split={split!r}: expected None, 'ds1', 'ds2' or a list of records."
             )
         records, all_needed = _SPLITS[split], False
     else:
@@ -282,7 +282,8 @@ def _check_options(paths, window_length, scale, missing, groups):
         raise ValueError(f"missing={missing!r}: expected 'raise' or 'drop'.")
     if groups is not None and len(groups) != len(paths):
         raise ValueError(
-            f"groups names {len(groups)} patients for {len(paths)} records: give one each."
+            f"groups names {len(groups)} patients for {len(paths)} records: "
+            "give one each."
         )
 
 
@@ -362,9 +363,8 @@ def _lead_index(path, leads, channel):
     if isinstance(channel, Integral) and 0 <= channel < len(leads):
         return int(channel)
     raise _LeadError(
-        f"Record {path.name} has no channel {channel!r}: its leads are "
-        f"{', '.join(leads) or '(none)'}; give one of these names, or an index from 0 to "
-        f"{len(leads) - 1}."
+        f"Record {path.name} has no channel {channel!r}: its {len(leads)} leads are "
+        f"{', '.join(leads) or '(none)'}; give a name, or an index counted from 0."
     )
 
 
@@ -400,9 +400,9 @@ def _read_segments(path, header, index, lead):
 def _not_there(records, folder, error="download_if_missing=False"):
     return (
         f"The MIT-BIH records {', '.join(records)} are not in {folder} and were not "
-        f"downloaded ({error}). Put their .hea, .dat and .atr files there by hand, from "
-        "https://physionet.org/content/mitdb/1.0.0/, or name the folder that holds "
-        "mitdb/ by data_home= or the environment variable SKTOK_DATA."
+        f"downloaded ({error}). Put their .hea, .dat and .atr files there by hand, "
+        "from https://physionet.org/content/mitdb/1.0.0/, or name the folder that "
+        "holds mitdb/ by data_home= or the environment variable SKTOK_DATA."
     )
 
 

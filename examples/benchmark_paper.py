@@ -1,0 +1,296 @@
+"""Which of the paper's figures does its own network reach?
+
+Trains Table 1 for all seven block sizes on the MIT-BIH Arrhythmia Database, with one
+number a block (as the text says) and with 32 (as the table ends), quantises both with
+256 bins, and trains the complete process of section 4.3. Twice: fit on the patients of
+DS1 and tested on those of DS2; and on record 100 alone, the first 80 % against the
+last 20 %. Three seeds each. About three quarters of an hour on 2 cores::
+
+    SKTOK_DATA=FOLDER python examples/benchmark_paper.py [DOCS_FOLDER]
+
+It writes ``paper.md``, with the answer, and the paper's five figures to the folder.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.metrics import mean_squared_error
+
+from sktok import BinQuantizer, make_paper_tokenizer
+from sktok.datasets import fetch_mitdb
+from sktok.metrics import prd, reconstruct
+from sktok.plotting import QuantizationDisplay, ReconstructionDisplay
+
+PAPER = {  # Table 2: block size -> MSE
+    250: 0.550570,
+    125: 0.254592,
+    50: 0.082695,
+    25: 0.011730,
+    10: 0.000356,
+    5: 0.000086,
+    2: 0.000009,
+}
+PAPER_COMPLETE = 0.000544  # section 4.3, block size 10
+SEEDS = (0, 1, 2)
+MAX_STEPS = {"ds1": 2000, "record 100": 3000}
+PAPER_LIMITS = (-5, 5)
+
+
+def load(split):
+    """Windows of each record scaled to its own [0, 1], and what 1.0 is in mV."""
+    scaled = fetch_mitdb(split, scale="record")
+    raw = fetch_mitdb(split)
+    millivolts = pd.Series(np.ptp(raw.data, axis=1) / np.ptp(scaled.data, axis=1))
+    return scaled.data, millivolts.groupby(raw.record).transform("median").to_numpy()
+
+
+def load_protocols():
+    """Name -> windows to fit on, windows to test on, and millivolts of the latter."""
+    fit, _ = load("ds1")
+    test, millivolts = load("ds2")
+    record, record_millivolts = load(["100"])
+    cut = int(0.8 * len(record))
+    return {
+        "ds1": (fit, test, millivolts),
+        "record 100": (record[:cut], record[cut:], record_millivolts[cut:]),
+    }
+
+
+def figures(tokenizer, X, millivolts):
+    """MSE in the paper's units, RMSE in µV and centred PRD of one tokenizer."""
+    X_hat = reconstruct(tokenizer, X)
+    X_mv, X_hat_mv = X * millivolts[:, None], X_hat * millivolts[:, None]
+    return {
+        "mse": mean_squared_error(X, X_hat),
+        "rmse_uv": 1000 * np.sqrt(mean_squared_error(X_mv, X_hat_mv)),
+        "prd": prd(X_mv, X_hat_mv, centered=True),
+    }
+
+
+def run(protocol, data, block_size, latent_dim, process, seed):
+    """Fit one tokenizer; one row of figures for each way to use it."""
+    X_fit, X_test, millivolts = data
+    tokenizer = make_paper_tokenizer(
+        block_size,
+        limits="minmax" if process == "separate" else PAPER_LIMITS,
+        latent_dim=latent_dim,
+        max_steps=MAX_STEPS[protocol],
+        random_state=seed,
+    )
+    if process == "complete":
+        tokenizer.set_params(
+            tokenize__quantizer=tokenizer["quantize"], quantize="passthrough"
+        )
+    started = time.perf_counter()
+    tokenizer.fit(X_fit)
+    fit_seconds = time.perf_counter() - started
+    uses = {"256 bins": tokenizer}
+    if process == "separate":
+        uses["latents"] = tokenizer[:-1]
+    return [
+        {
+            "protocol": protocol,
+            "block_size": block_size,
+            "latent_dim": latent_dim,
+            "process": process,
+            "use": use,
+            "seed": seed,
+            "fit_seconds": fit_seconds,
+            **figures(estimator, X_test, millivolts),
+        }
+        for use, estimator in uses.items()
+    ]
+
+
+def run_all(protocols):
+    """All fits, two at a time."""
+    jobs = [
+        (protocol, block_size, latent_dim, process, seed)
+        for seed in SEEDS
+        for protocol in protocols
+        for process, block_sizes in (("separate", PAPER), ("complete", [10]))
+        for block_size in block_sizes
+        for latent_dim in (1, 32)
+    ]
+    rows = joblib.Parallel(n_jobs=2, verbose=5)(
+        joblib.delayed(run)(protocol, protocols[protocol], *rest)
+        for protocol, *rest in jobs
+    )
+    return pd.DataFrame([row for group in rows for row in group])
+
+
+def median_and_spread(values):
+    return f"{values.median():.2e} ({values.min():.1e}–{values.max():.1e})"
+
+
+def results_tables(results, protocol):
+    """Markdown: MSE of all block sizes, and RMSE and PRD of the quantised ones."""
+    separate = results.query("protocol == @protocol and process == 'separate'")
+    mse = separate.pivot_table(
+        index="block_size",
+        columns=["latent_dim", "use"],
+        values="mse",
+        aggfunc=median_and_spread,
+    )
+    columns = {
+        "1 number": (1, "latents"),
+        "32 numbers": (32, "latents"),
+        "1 number, 256 bins": (1, "256 bins"),
+        "32 numbers, 256 bins": (32, "256 bins"),
+    }
+    lines = [
+        "| block | paper | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    for block_size, paper in PAPER.items():
+        cells = [mse.loc[block_size, column] for column in columns.values()]
+        lines.append(f"| {block_size} | {paper:.6f} | " + " | ".join(cells) + " |")
+    complete = results.query("protocol == @protocol and process == 'complete'")
+    cells = [
+        median_and_spread(complete.query("latent_dim == @latent_dim")["mse"])
+        for latent_dim in (1, 32)
+    ]
+    lines.append(
+        f"| 10, complete process | {PAPER_COMPLETE:.6f} | | | "
+        + " | ".join(cells)
+        + " |"
+    )
+    lines += [
+        "",
+        "The same with 256 bins in physical units, and the time of a fit (medians):",
+        "",
+        "| block | 1 number: RMSE (µV) | PRD (%) | fit (s) "
+        "| 32 numbers: RMSE (µV) | PRD (%) | fit (s) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    median = (
+        separate.query("use == '256 bins'")
+        .groupby(["block_size", "latent_dim"])[["rmse_uv", "prd", "fit_seconds"]]
+        .median()
+    )
+    for block_size in PAPER:
+        cells = [
+            f"{median.loc[block_size, latent_dim][name]:.{digits}f}"
+            for latent_dim in (1, 32)
+            for name, digits in (("rmse_uv", 1), ("prd", 1), ("fit_seconds", 0))
+        ]
+        lines.append(f"| {block_size} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def draw_figures(data, folder):
+    """The paper's Figures 1 to 5, on record 100."""
+    X_fit, X_test, _ = data
+    steps, fs = MAX_STEPS["record 100"], 360
+    window = X_test[:1]
+
+    def save(figure, number):
+        figure.savefig(folder / f"paper_figure{number}.png", dpi=80)
+        plt.close(figure)
+
+    figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
+    ax.plot(np.arange(window.size) / fs, window[0], color="0.3")
+    ax.set(xlabel="time (s)", ylabel="amplitude, scaled to [0, 1]")
+    ax.set_title("Figure 1: a window of 250 samples", loc="left")
+    save(figure, 1)
+
+    figure, axes = plt.subplots(
+        4, 2, figsize=(12, 11), sharex=True, sharey=True, layout="constrained"
+    )
+    for ax, block_size in zip(axes.flat, PAPER, strict=False):
+        tokenizer = make_paper_tokenizer(
+            block_size, latent_dim=1, max_steps=steps, random_state=0
+        )[:-1].fit(X_fit)
+        ReconstructionDisplay.from_estimator(tokenizer, window, fs=fs, ax=ax)
+        ax.set_title(f"Figure 2: blocks of {block_size}", loc="left")
+        if block_size == 10:
+            compressor = tokenizer
+    axes.flat[-1].set_axis_off()
+    save(figure, 2)
+
+    latents = compressor.transform(X_test)
+    for number, limits in ((3, "minmax"), (4, PAPER_LIMITS)):
+        quantizer = BinQuantizer(256, limits=limits).fit(compressor.transform(X_fit))
+        display = QuantizationDisplay.from_estimator(quantizer, latents)
+        low, high = display.limits
+        display.ax_.set_xlim(0, 100)
+        display.ax_.set_title(
+            f"Figure {number}: 256 bins from {low:.2f} to {high:.2f}", loc="left"
+        )
+        save(display.figure_, number)
+
+    complete = make_paper_tokenizer(10, max_steps=steps, random_state=0)
+    complete.set_params(
+        tokenize__quantizer=complete["quantize"], quantize="passthrough"
+    ).fit(X_fit)
+    display = ReconstructionDisplay.from_estimator(complete, X_test[:4], fs=fs)
+    display.ax_.set_title("Figure 5: the complete process, blocks of 10", loc="left")
+    save(display.figure_, 5)
+
+
+def main(folder="docs"):
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    protocols = load_protocols()
+    results = run_all(protocols)
+    page = PAGE.format(
+        patients=results_tables(results, "ds1"),
+        record=results_tables(results, "record 100"),
+        n_fit=len(protocols["ds1"][0]),
+        n_test=len(protocols["ds1"][1]),
+        seeds=", ".join(map(str, SEEDS)),
+        steps=MAX_STEPS,
+    )
+    (folder / "paper.md").write_text(page)
+    print(page)
+    draw_figures(protocols["record 100"], folder)
+
+
+PAGE = """# The paper's figures, side by side
+
+Written by `make paper` (`examples/benchmark_paper.py`).
+
+Mean squared error of the reconstruction, each record scaled to its own [0, 1]. Median
+of the seeds {seeds}, and in brackets the smallest and the largest. *1 number* is the
+latent space of the paper's text, one token a block; *32 numbers* is that of its Table 1,
+32 tokens a block. *256 bins* divide the latent space's own limits on the training
+windows (Figure 3); in the complete process (section 4.3) they divide -5 to 5, and the
+network is trained through them.
+
+## Patients never seen: fit on DS1, tested on DS2
+
+{n_fit} windows to fit on, {n_test} to test; {steps[ds1]} steps of 32 windows.
+
+{patients}
+
+## Record 100 alone: first 80 % to fit, last 20 % to test
+
+{steps[record 100]} steps of 32 windows.
+
+{record}
+
+## Where the paper's figures are reached, and where not
+
+TODO
+
+## The paper's Figures 1 to 5, on record 100
+
+![Figure 1](paper_figure1.png)
+![Figure 2](paper_figure2.png)
+![Figure 3](paper_figure3.png)
+![Figure 4](paper_figure4.png)
+![Figure 5](paper_figure5.png)
+"""
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,378 @@
+"""Pictures in the form of scikit-learn's Displays. They need matplotlib."""
+
+import numpy as np
+from sklearn.utils import check_array
+
+from sktok.metrics import reconstruct
+
+__all__ = ["QuantizationDisplay", "ReconstructionDisplay"]
+
+
+def _axes(ax):
+    """The figure and axes to draw on, made if there are none."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "Plotting needs matplotlib: pip install 'sktok[plot]'"
+        ) from error
+    if ax is None:
+        _, ax = plt.subplots(figsize=(8, 3), layout="constrained")
+    return ax.figure, ax
+
+
+def _legend_above(ax):
+    """A legend in one row over the right end of the axes, where it hides no curve."""
+    ax.legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, borderpad=0.1
+    )
+
+
+def _same_shape(first, second, names):
+    first, second = (
+        check_array(a, dtype=np.float64, ensure_2d=False, allow_nd=True)
+        for a in (first, second)
+    )
+    if first.shape != second.shape:
+        raise ValueError(
+            f"{names[0]} has shape {first.shape} and {names[1]} has shape "
+            f"{second.shape}, expected the same."
+        )
+    return first.ravel(), second.ravel()
+
+
+class ReconstructionDisplay:
+    """A signal and what a tokenizer makes of it (paper, Figures 1, 2 and 5).
+
+    Make it by `from_estimator` or `from_arrays`.
+
+    Parameters
+    ----------
+    signal : ndarray of shape (n_samples,)
+        The signal.
+
+    reconstruction : ndarray of shape (n_samples,)
+        Its reconstruction.
+
+    fs : float or None, default=None
+        Sampling frequency in Hz; without it the axis counts samples.
+
+    unit : str or None, default=None
+        Unit of the signal, for the axis.
+
+    block_size : int or None, default=None
+        Draws a tick at every block of so many samples, if given.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes that were drawn on.
+
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    lines_ : list of matplotlib Line2D
+        The two curves.
+
+    See Also
+    --------
+    QuantizationDisplay : What bins do to values.
+
+    Examples
+    --------
+    >>> from sktok import BinQuantizer
+    >>> from sktok.datasets import load_ecg
+    >>> from sktok.plotting import ReconstructionDisplay
+    >>> ecg = load_ecg()
+    >>> quantizer = BinQuantizer(8).fit(ecg.data)
+    >>> display = ReconstructionDisplay.from_estimator(
+    ...     quantizer, ecg.data[:4], fs=ecg.fs, unit=ecg.unit
+    ... )
+    >>> display.ax_.get_xlabel()
+    'time (s)'
+    """
+
+    def __init__(self, signal, reconstruction, *, fs=None, unit=None, block_size=None):
+        self.signal = signal
+        self.reconstruction = reconstruction
+        self.fs = fs
+        self.unit = unit
+        self.block_size = block_size
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, X, *, fs=None, unit=None, block_size=None, ax=None, **kwargs
+    ):
+        """Reconstruct windows and draw them, end to end.
+
+        Parameters
+        ----------
+        estimator : transformer or Pipeline
+            Fitted, with `transform` and `inverse_transform`.
+
+        X : array-like of shape (n_windows, window_length)
+            Consecutive windows of a signal.
+
+        fs : float or None, default=None
+            Sampling frequency in Hz; without it the axis counts samples.
+
+        unit : str or None, default=None
+            Unit of the signal, for the axis.
+
+        block_size : int or None, default=None
+            Draws a tick at every block of so many samples, if given.
+
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; `None` makes a new figure.
+
+        **kwargs : dict
+            Passed on to `plot`.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            What was drawn.
+        """
+        return cls.from_arrays(
+            X,
+            reconstruct(estimator, X),
+            fs=fs,
+            unit=unit,
+            block_size=block_size,
+            ax=ax,
+            **kwargs,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls, X, X_hat, *, fs=None, unit=None, block_size=None, ax=None, **kwargs
+    ):
+        """Draw windows and their reconstruction, end to end.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, window_length) or (n_samples,)
+            Signal, or consecutive windows of one.
+
+        X_hat : array-like of the shape of X
+            Its reconstruction.
+
+        fs : float or None, default=None
+            Sampling frequency in Hz; without it the axis counts samples.
+
+        unit : str or None, default=None
+            Unit of the signal, for the axis.
+
+        block_size : int or None, default=None
+            Draws a tick at every block of so many samples, if given.
+
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; `None` makes a new figure.
+
+        **kwargs : dict
+            Passed on to `plot`.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            What was drawn.
+        """
+        signal, reconstruction = _same_shape(X, X_hat, ("X", "X_hat"))
+        display = cls(signal, reconstruction, fs=fs, unit=unit, block_size=block_size)
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, signal_kwargs=None, reconstruction_kwargs=None):
+        """Draw the two curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; `None` makes a new figure.
+
+        signal_kwargs : dict or None, default=None
+            Passed on to `Axes.plot` for the signal.
+
+        reconstruction_kwargs : dict or None, default=None
+            Passed on to `Axes.plot` for the reconstruction.
+
+        Returns
+        -------
+        display : ReconstructionDisplay
+            This display.
+        """
+        self.figure_, self.ax_ = _axes(ax)
+        time = np.arange(len(self.signal)) / (self.fs or 1)
+        signal_style = {"color": "0.6", "linewidth": 2.5, "label": "signal"}
+        reconstruction_style = {
+            "color": "tab:red",
+            "linewidth": 1.0,
+            "label": "reconstruction",
+        }
+        self.lines_ = [
+            *self.ax_.plot(time, self.signal, **signal_style | (signal_kwargs or {})),
+            *self.ax_.plot(
+                time,
+                self.reconstruction,
+                **reconstruction_style | (reconstruction_kwargs or {}),
+            ),
+        ]
+        if self.block_size is not None:
+            self.ax_.set_xticks(time[:: self.block_size], minor=True)
+            self.ax_.tick_params(axis="x", which="minor", direction="in", top=True)
+        self.ax_.set_xlabel("time (s)" if self.fs else "sample")
+        self.ax_.set_ylabel(f"amplitude ({self.unit})" if self.unit else "amplitude")
+        self.ax_.margins(x=0)
+        _legend_above(self.ax_)
+        return self
+
+
+class QuantizationDisplay:
+    """Values, and the bin centres that stand for them (paper, Figures 3 and 4).
+
+    Make it by `from_estimator` or `from_arrays`.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+        Values, such as the latents of a window.
+
+    quantized : ndarray of shape (n_values,)
+        The values after quantisation and dequantisation.
+
+    limits : tuple (low, high) or None, default=None
+        The range that is divided into bins, drawn as two lines if given.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes that were drawn on.
+
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    lines_ : list of matplotlib Line2D
+        The two curves.
+
+    See Also
+    --------
+    ReconstructionDisplay : What becomes of the signal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktok import BinQuantizer
+    >>> from sktok.plotting import QuantizationDisplay
+    >>> latents = np.sin(np.arange(25.0)).reshape(1, 25)
+    >>> quantizer = BinQuantizer(8, limits=(-5, 5)).fit(latents)
+    >>> display = QuantizationDisplay.from_estimator(quantizer, latents)
+    >>> display.limits
+    (-5.0, 5.0)
+    """
+
+    def __init__(self, values, quantized, *, limits=None):
+        self.values = values
+        self.quantized = quantized
+        self.limits = limits
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, ax=None, **kwargs):
+        """Quantise values and draw them.
+
+        Parameters
+        ----------
+        estimator : BinQuantizer or other quantiser
+            Fitted, with `transform` and `inverse_transform`. If it has `edges_`
+            common to all values, its limits are drawn.
+
+        X : array-like of shape (n_windows, n_values) or \
+                (n_windows, n_blocks, latent_dim)
+            Values.
+
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; `None` makes a new figure.
+
+        **kwargs : dict
+            Passed on to `plot`.
+
+        Returns
+        -------
+        display : QuantizationDisplay
+            What was drawn.
+        """
+        edges = getattr(estimator, "edges_", None)
+        limits = None
+        if isinstance(edges, np.ndarray):
+            limits = float(edges[0]), float(edges[-1])
+        quantized = reconstruct(estimator, X)
+        return cls.from_arrays(X, quantized, limits=limits, ax=ax, **kwargs)
+
+    @classmethod
+    def from_arrays(cls, values, quantized, *, limits=None, ax=None, **kwargs):
+        """Draw values and the centres that stand for them.
+
+        Parameters
+        ----------
+        values : array-like
+            Values, of any shape.
+
+        quantized : array-like of the shape of values
+            The values after quantisation and dequantisation.
+
+        limits : tuple (low, high) or None, default=None
+            The range that is divided into bins, drawn as two lines if given.
+
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; `None` makes a new figure.
+
+        **kwargs : dict
+            Passed on to `plot`.
+
+        Returns
+        -------
+        display : QuantizationDisplay
+            What was drawn.
+        """
+        values, quantized = _same_shape(values, quantized, ("values", "quantized"))
+        return cls(values, quantized, limits=limits).plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, values_kwargs=None, quantized_kwargs=None):
+        """Draw the two curves and the limits.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; `None` makes a new figure.
+
+        values_kwargs : dict or None, default=None
+            Passed on to `Axes.plot` for the values.
+
+        quantized_kwargs : dict or None, default=None
+            Passed on to `Axes.step` for the quantised values.
+
+        Returns
+        -------
+        display : QuantizationDisplay
+            This display.
+        """
+        self.figure_, self.ax_ = _axes(ax)
+        index = np.arange(len(self.values))
+        values_style = {"color": "0.6", "marker": "o", "label": "latent"}
+        quantized_style = {
+            "color": "tab:red",
+            "where": "mid",
+            "linewidth": 1.0,
+            "label": "quantised",
+        }
+        self.lines_ = [
+            *self.ax_.plot(index, self.values, **values_style | (values_kwargs or {})),
+            *self.ax_.step(
+                index, self.quantized, **quantized_style | (quantized_kwargs or {})
+            ),
+        ]
+        for limit in self.limits or ():
+            self.ax_.axhline(limit, color="0.3", linestyle="--", linewidth=0.8)
+        self.ax_.set_xlabel("latent, in order of time")
+        self.ax_.set_ylabel("value")
+        self.ax_.margins(x=0)
+        _legend_above(self.ax_)
+        return self

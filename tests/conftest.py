@@ -1,0 +1,43 @@
+"""Fixtures that several test modules share."""
+
+import os
+from pathlib import Path
+
+import pytest
+from sklearn.model_selection import train_test_split
+
+from sktok import ConvAETokenizer
+from sktok.datasets import load_ecg
+
+
+@pytest.fixture(scope="session")
+def ecg():
+    """Five minutes of real ECG as a Bunch: 432 windows of 250 samples, in mV."""
+    return load_ecg()
+
+
+@pytest.fixture(scope="session")
+def mitdb_home():
+    """The folder that holds real MIT-BIH records, as `fetch_mitdb` finds it."""
+    home = Path(os.environ.get("SKTOK_DATA", Path.home() / "sktok_data"))
+    if not (home / "mitdb" / "100.hea").exists():
+        pytest.skip("no MIT-BIH record 100: name the folder of mitdb/ by SKTOK_DATA")
+    return home
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Make a `ConvAETokenizer` that trains in a second."""
+
+    def make(**params):
+        return ConvAETokenizer(**{"max_steps": 30, "random_state": 0, **params})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def blocks(ecg):
+    """Real blocks scaled to [0, 1]: (60 windows, 25 blocks, 10 samples)."""
+    signal = (ecg.data - ecg.data.min()) / (ecg.data.max() - ecg.data.min())
+    windows, _ = train_test_split(signal, train_size=60, random_state=0)
+    return windows.reshape(60, 25, 10)
