@@ -28,7 +28,6 @@ from numbers import Integral
 from pathlib import Path
 
 import numpy as np
-from sklearn.preprocessing import minmax_scale
 from sklearn.utils import Bunch
 
 __all__ = ["fetch_mitdb", "load_ecg", "load_wfdb"]
@@ -151,7 +150,7 @@ def load_wfdb(
     for path, group in zip(paths, groups or [None] * len(paths), strict=True):
         signal, fs, unit, lead = _read_lead(path, channel)
         if scale == "record":
-            signal, unit = minmax_scale(signal), None
+            signal, unit = _to_unit_range(signal), None
         name = Path(path).name
         piece = _as_windows(signal, name, lead, window_length, group or name)
         pieces.append(_without_missing(piece, missing))
@@ -162,6 +161,11 @@ def load_wfdb(
                 f"Records differ in {what}: {values}. Load them apart and convert them."
             )
     ecg = Bunch(**{key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]})
+    if not len(ecg.data):
+        raise ValueError(
+            f"In {', '.join(rates)}, all windows hold invalid samples: choose another "
+            "channel or shorter windows."
+        )
     return _with_frame(ecg, fs, unit)
 
 
@@ -308,6 +312,14 @@ def _with_frame(ecg, fs, unit):
     """Add what is the same for all windows."""
     names = [f"sample{i}" for i in range(ecg.data.shape[1])]
     return Bunch(**ecg, fs=fs, unit=unit, feature_names=names)
+
+
+def _to_unit_range(signal):
+    """The signal scaled to [0, 1] by its own limits; NaN stays NaN."""
+    valid = signal[~np.isnan(signal)]
+    if not valid.size:
+        return signal
+    return (signal - valid.min()) / (np.ptp(valid) or 1.0)
 
 
 def _without_missing(ecg, missing):

@@ -1,0 +1,31 @@
+# Everything a newcomer needs; each target makes what it needs. Needs Python 3.11+.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# BLAS and torch leave the cores to the test runner's own processes.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.PHONY: demo test format paper clean
+
+demo: .venv/installed  ## real ECG to tokens and back, in demo/
+	$(BIN)/python examples/plot_tokenize_ecg.py demo
+
+test: .venv/installed  ## style, documentation and tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(PYTEST)
+
+format: .venv/installed  ## mend the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+paper: .venv/installed  ## docs/paper.md: needs MIT-BIH, see fetch_mitdb
+	$(BIN)/python examples/benchmark_paper.py docs
+
+clean:
+	rm -rf .venv demo .pytest_cache .ruff_cache .hypothesis
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@

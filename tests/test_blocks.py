@@ -1,0 +1,48 @@
+"""BlockSegmenter: segment and join are inverse for every length."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sktok import BlockSegmenter
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["f4", "f8"]))
+def test_segment_and_join_are_exact(window_length, block_size, dtype):
+    block_size = min(block_size, window_length)
+    X = np.random.default_rng(0).normal(size=(3, window_length)).astype(dtype)
+    segmenter = BlockSegmenter(block_size).fit(X)
+    blocks = segmenter.transform(X)
+    n_blocks = -(-window_length // block_size)
+    assert segmenter.n_blocks_ == n_blocks
+    assert blocks.shape == (3, n_blocks, block_size)
+    assert blocks.dtype == X.dtype
+    np.testing.assert_array_equal(blocks.reshape(3, -1)[:, :window_length], X)
+    filling = blocks.reshape(3, -1)[:, window_length:]
+    np.testing.assert_array_equal(filling, np.repeat(X[:, -1:], filling.shape[1], 1))
+    np.testing.assert_array_equal(segmenter.inverse_transform(blocks), X)
+
+
+@pytest.mark.parametrize(
+    ("fit_on", "transformed", "message"),
+    [
+        (np.ones((2, 9)), None, "block_size=10 is larger than the window: X has 9 sam"),
+        (np.ones((2, 10)), np.ones((2, 12)), "12 features.*expecting 10 features"),
+        (np.ones((0, 10)), None, "0 sample"),
+        (np.ones(10), None, "Reshape your data"),
+        (np.ones((2, 10, 10)), None, "dim 3"),
+        (np.full((2, 10), np.nan), None, "NaN"),
+    ],
+)
+def test_bad_input(fit_on, transformed, message):
+    with pytest.raises(ValueError, match=message):
+        BlockSegmenter(10).fit(fit_on).transform(transformed)
+
+
+def test_bad_blocks():
+    segmenter = BlockSegmenter(5).fit(np.ones((2, 10)))
+    with pytest.raises(ValueError, match=r"shape \(5, 2\).*shape \(2, 5\)"):
+        segmenter.inverse_transform(np.ones((2, 5, 2)))
+    with pytest.raises(ValueError, match="NaN"):
+        segmenter.inverse_transform(np.full((2, 2, 5), np.nan))

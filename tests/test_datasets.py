@@ -1,0 +1,336 @@
+"""Loaders: real ECG, synthetic WFDB records whole and broken, and MIT-BIH."""
+
+import shutil
+
+import numpy as np
+import pytest
+import requests
+import wfdb
+
+from sktok import datasets
+from sktok.datasets import fetch_mitdb, load_ecg, load_wfdb
+
+FS = 250
+
+
+def write_record(folder, name, signal, leads=("I", "II"), fs=FS, unit="mV"):
+    """Write a WFDB record of 16 bits, a thousandth of a unit a step."""
+    n_leads = len(leads)
+    wfdb.wrsamp(
+        name,
+        fs=fs,
+        units=[unit] * n_leads,
+        sig_name=list(leads),
+        p_signal=signal,
+        fmt=["16"] * n_leads,
+        adc_gain=[1000] * n_leads,
+        baseline=[0] * n_leads,
+        write_dir=str(folder),
+    )
+    return folder / name
+
+
+@pytest.fixture
+def signal():
+    """1,000 samples of two leads, in steps of 1/1000 mV."""
+    return np.random.default_rng(0).integers(-2000, 2000, (1000, 2)) / 1000
+
+
+@pytest.fixture
+def record(tmp_path, signal):
+    return write_record(tmp_path, "a1", signal)
+
+
+def test_load_ecg_is_real_and_in_millivolts(ecg):
+    assert ecg.data.shape == (432, 250)
+    assert (ecg.fs, ecg.unit, set(ecg.lead)) == (360, "mV", {"MLII"})
+    assert set(ecg.record) == set(ecg.groups) == {"208"}
+    assert (np.diff(ecg.start) == 250).all()
+    assert len(ecg.feature_names) == 250
+    assert 3 < np.ptp(ecg.data) < 10
+    assert load_ecg(window_length=1000).data.shape == (108, 1000)
+
+
+def test_load_ecg_is_where_it_says_in_record_208(ecg, mitdb_home):
+    whole = load_wfdb(mitdb_home / "mitdb" / "208", window_length=1).data.ravel()
+    excerpt = whole[ecg.start[0] : ecg.start[0] + ecg.data.size]
+    np.testing.assert_allclose(ecg.data.ravel(), excerpt, atol=1e-9)
+
+
+@pytest.mark.parametrize(("channel", "column"), [(0, 0), (1, 1), ("I", 0), ("II", 1)])
+def test_a_lead_by_index_or_name(record, signal, channel, column):
+    ecg = load_wfdb(record, channel=channel, window_length=300)
+    np.testing.assert_allclose(ecg.data.ravel(), signal[:900, column])
+    assert set(ecg.lead) == {["I", "II"][column]}
+    assert (ecg.fs, ecg.unit) == (FS, "mV")
+    np.testing.assert_array_equal(ecg.start, [0, 300, 600])
+
+
+def test_scale_record_uses_the_whole_record(record, signal):
+    lead = signal[:, 0]
+    ecg = load_wfdb(record, scale="record", window_length=300)
+    expected = (lead - lead.min()) / np.ptp(lead)
+    np.testing.assert_allclose(ecg.data.ravel(), expected[:900])
+    assert ecg.unit is None
+
+
+def test_several_records_and_their_patients(tmp_path, signal):
+    paths = [write_record(tmp_path, name, signal) for name in ("a1", "a2", "b1")]
+    ecg = load_wfdb([str(p) for p in paths], window_length=500, groups=["a", "a", "b"])
+    assert list(ecg.record) == ["a1", "a1", "a2", "a2", "b1", "b1"]
+    assert list(ecg.groups) == ["a", "a", "a", "a", "b", "b"]
+    assert list(load_wfdb(paths, window_length=1000).groups) == ["a1", "a2", "b1"]
+
+
+def test_invalid_samples(tmp_path, signal):
+    signal[510:520, 0] = np.nan
+    record = write_record(tmp_path, "a1", signal)
+    with pytest.raises(ValueError, match=r"1 of the 10 windows.*missing='drop'"):
+        load_wfdb(record, window_length=100)
+    ecg = load_wfdb(record, window_length=100, missing="drop")
+    assert list(ecg.start) == [0, 100, 200, 300, 400, 600, 700, 800, 900]
+    scaled = load_wfdb(record, window_length=100, missing="drop", scale="record")
+    assert scaled.data.min() >= 0
+    assert scaled.data.max() <= 1
+    whole = load_wfdb(record, channel="II", window_length=100)
+    assert len(whole.data) == 10
+    signal[:, 0] = np.nan
+    record = write_record(tmp_path, "a2", signal)
+    with pytest.raises(ValueError, match="all windows hold invalid samples"):
+        load_wfdb(record, missing="drop", scale="record")
+
+
+@pytest.fixture
+def segmented(tmp_path, signal):
+    """Two segments of 400 samples with a gap of 200 between; the second lacks I."""
+    write_record(tmp_path, "m_1", signal[:400])
+    write_record(tmp_path, "m_2", signal[400:800, 1:], leads=["II"])
+    leads = "".join(f"~ 0 1000/mV 16 0 0 0 0 {lead}\n" for lead in ("I", "II"))
+    (tmp_path / "m_layout.hea").write_text(f"m_layout 2 {FS} 0\n{leads}")
+    (tmp_path / "m.hea").write_text(
+        f"m/4 2 {FS} 1000\nm_layout 0\nm_1 400\n~ 200\nm_2 400\n"
+    )
+    return tmp_path / "m"
+
+
+def test_multi_segment_record(segmented, signal):
+    with pytest.raises(ValueError, match="6 of the 10 windows"):
+        load_wfdb(segmented, window_length=100)
+    first = load_wfdb(segmented, window_length=100, missing="drop")
+    np.testing.assert_allclose(first.data.ravel(), signal[:400, 0])
+    ecg = load_wfdb(segmented, channel="II", window_length=100, missing="drop")
+    np.testing.assert_allclose(ecg.data.ravel(), signal[:800, 1])
+    assert list(ecg.start) == [0, 100, 200, 300, 600, 700, 800, 900]
+    assert set(ecg.record) == {"m"}
+
+
+def test_segments_without_a_gap(tmp_path, signal):
+    write_record(tmp_path, "m_1", signal[:400])
+    write_record(tmp_path, "m_2", signal[400:])
+    (tmp_path / "m.hea").write_text(f"m/2 2 {FS} 1000\nm_1 400\nm_2 600\n")
+    ecg = load_wfdb(tmp_path / "m", window_length=1000)
+    np.testing.assert_allclose(ecg.data[0], signal[:, 0])
+
+
+def test_damaged_segment(segmented):
+    flip_a_bit(segmented.with_name("m_2.dat"))
+    with pytest.raises(ValueError, match="checksum"):
+        load_wfdb(segmented, channel="II", missing="drop")
+
+
+def test_several_samples_a_frame_are_read_at_their_own_rate(tmp_path):
+    wfdb.wrsamp(
+        "fast",
+        fs=FS,
+        units=["mV", "mV"],
+        sig_name=["slow", "fast"],
+        e_p_signal=[np.arange(100) / 1000, np.arange(400) / 1000],
+        samps_per_frame=[1, 4],
+        fmt=["16", "16"],
+        adc_gain=[1000, 1000],
+        baseline=[0, 0],
+        write_dir=str(tmp_path),
+    )
+    ecg = load_wfdb(tmp_path / "fast", channel="fast", window_length=400)
+    assert ecg.fs == 4 * FS
+    np.testing.assert_allclose(ecg.data.ravel(), np.arange(400) / 1000)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:1001])
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (lambda p: flip_a_bit(p.with_suffix(".dat")), ValueError, "checksum.*copy it"),
+        (
+            lambda p: cut_short(p.with_suffix(".dat")),
+            ValueError,
+            "truncated or damaged",
+        ),
+        (lambda p: p.with_suffix(".dat").unlink(), FileNotFoundError, "a1.dat"),
+        (lambda p: p.with_suffix(".hea").unlink(), FileNotFoundError, "without exten"),
+        (lambda p: p.with_suffix(".hea").write_text(""), ValueError, "not a readable"),
+        (lambda p: p.with_suffix(".hea").write_text("a1 x"), ValueError, "not a read"),
+        (lambda p: p.with_suffix(".hea").write_text("a1 0 9 9"), ValueError, "no chan"),
+        (
+            lambda p: p.with_suffix(".hea").write_bytes(b"\xff\x00\x80"),
+            ValueError,
+            "not",
+        ),
+    ],
+)
+def test_broken_records(record, damage, error, message):
+    damage(record)
+    with pytest.raises(error, match=message):
+        load_wfdb(record)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"channel": "V1"}, "no channel 'V1': its 2 leads are I, II"),
+        ({"channel": 2}, "no channel 2: its 2 leads"),
+        ({"channel": -1}, "no channel -1"),
+        ({"window_length": 1001}, "1000 samples, fewer than window_length=1001"),
+        ({"window_length": 0}, "window_length=0"),
+        ({"window_length": 2.5}, r"window_length=2\.5"),
+        ({"scale": "lead"}, "scale='lead'"),
+        ({"missing": "ignore"}, "missing='ignore'"),
+        ({"groups": ["a", "b"]}, "2 patients for 1 records"),
+    ],
+)
+def test_bad_parameters(record, params, message):
+    with pytest.raises(ValueError, match=message):
+        load_wfdb(record, **params)
+
+
+def test_records_that_do_not_go_together(tmp_path, signal):
+    paths = [
+        write_record(tmp_path, "a", signal),
+        write_record(tmp_path, "b", signal, fs=500),
+    ]
+    with pytest.raises(ValueError, match=r"differ in sampling frequency.*500"):
+        load_wfdb(paths)
+    paths[1] = write_record(tmp_path, "c", signal, unit="uV")
+    with pytest.raises(ValueError, match=r"differ in unit.*uV"):
+        load_wfdb(paths)
+    assert load_wfdb(paths, scale="record").data.min() >= 0
+    with pytest.raises(ValueError, match="paths is empty"):
+        load_wfdb([])
+
+
+def test_the_halves_share_no_patient():
+    patients = [
+        {datasets._SAME_PATIENT.get(name, name) for name in datasets._SPLITS[split]}
+        for split in ("ds1", "ds2")
+    ]
+    assert [len(p) for p in patients] == [22, 21]
+    assert not patients[0] & patients[1]
+    assert len(datasets._SPLITS[None]) == len(set(datasets._SPLITS[None])) == 48
+
+
+def test_fetch_reads_a_local_copy(tmp_path, signal, monkeypatch):
+    folder = tmp_path / "mitdb"
+    folder.mkdir()
+    for name in ("201", "202", "103"):
+        write_record(folder, name, signal)
+    monkeypatch.setenv("SKTOK_DATA", str(tmp_path))
+    ecg = fetch_mitdb()
+    assert list(np.unique(ecg.record)) == ["103", "201", "202"]
+    assert list(np.unique(ecg.groups)) == ["103", "201"]
+    assert len(ecg.absent) == 45
+    assert set(fetch_mitdb("ds1").record) == {"201"}
+    assert set(fetch_mitdb("ds2", data_home=tmp_path).record) == {"103"}
+    assert fetch_mitdb(["202"]).absent == []
+    assert fetch_mitdb("ds2", scale="record").unit is None
+
+
+@pytest.mark.parametrize("split", ["ds3", ["999"], []])
+def test_fetch_refuses_unknown_splits(tmp_path, split):
+    with pytest.raises(ValueError, match="split="):
+        fetch_mitdb(split, data_home=tmp_path)
+
+
+def test_fetch_without_a_network_says_where_to_put_the_files(tmp_path, monkeypatch):
+    def no_network(*args, **kwargs):
+        raise requests.exceptions.ConnectionError("no route to host")
+
+    monkeypatch.setattr(wfdb, "dl_files", no_network)
+    with pytest.raises(OSError, match=r"no route to host.*by hand.*SKTOK_DATA") as e:
+        fetch_mitdb("ds2", data_home=tmp_path)
+    assert str(tmp_path / "mitdb") in str(e.value)
+    assert not (tmp_path / "mitdb").exists()
+    with pytest.raises(OSError, match=r"100 are not in .*download_if_missing=False"):
+        fetch_mitdb(["100"], data_home=tmp_path, download_if_missing=False)
+
+
+@pytest.fixture
+def server(tmp_path, signal, monkeypatch):
+    """Stands for PhysioNet: a folder that `wfdb.dl_files` copies from."""
+    source = tmp_path / "physionet"
+    source.mkdir()
+    for name in ("100", "103"):
+        write_record(source, name, signal)
+        (source / f"{name}.atr").write_bytes(b"\x00\x00")
+
+    def download(db, folder, files):
+        assert db == "mitdb"
+        for file in files:
+            if not (source / file).exists():
+                raise requests.exceptions.ConnectionError("connection reset")
+            shutil.copy(source / file, folder)
+
+    monkeypatch.setattr(wfdb, "dl_files", download)
+    return source
+
+
+def test_fetch_downloads_what_is_missing(tmp_path, server, signal):
+    home = tmp_path / "home"
+    ecg = fetch_mitdb(["100"], data_home=home, window_length=1000)
+    np.testing.assert_allclose(ecg.data[0], signal[:, 0])
+    files = {p.name for p in (home / "mitdb").iterdir()}
+    assert files == {"100.hea", "100.dat", "100.atr"}
+    fetch_mitdb(["100", "103"], data_home=home)
+    assert len(list((home / "mitdb").iterdir())) == 6
+    assert [p.name for p in home.iterdir()] == ["mitdb"]
+
+
+def test_a_download_that_breaks_off_leaves_no_record(tmp_path, server):
+    home = tmp_path / "home"
+    (server / "103.dat").rename(server / "kept")
+    with pytest.raises(OSError, match="connection reset"):
+        fetch_mitdb(["100", "103"], data_home=home)
+    assert not (home / "mitdb").exists()
+    (server / "kept").rename(server / "103.dat")
+    assert set(fetch_mitdb(["100", "103"], data_home=home).record) == {"100", "103"}
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_short])
+def test_a_damaged_download_leaves_no_record(tmp_path, server, damage):
+    whole = (server / "103.dat").read_bytes()
+    damage(server / "103.dat")
+    home = tmp_path / "home"
+    with pytest.raises(ValueError, match="damaged"):
+        fetch_mitdb(["100", "103"], data_home=home)
+    assert not (home / "mitdb").exists()
+    (server / "103.dat").write_bytes(whole)
+    assert set(fetch_mitdb(["100", "103"], data_home=home).record) == {"100", "103"}
+
+
+def test_the_real_halves(mitdb_home):
+    ecg = fetch_mitdb("ds1", data_home=mitdb_home)
+    present = 22 - len(ecg.absent)
+    assert ecg.data.shape == (2600 * present, 250)
+    assert (ecg.fs, ecg.unit) == (360, "mV")
+    one = fetch_mitdb(["100"], data_home=mitdb_home, scale="record")
+    assert one.data.shape == (2600, 250)
+    assert (one.data.min(), one.data.max()) == (0, 1)
+    assert set(one.lead) == {"MLII"}

@@ -1,0 +1,68 @@
+"""Public docstrings are numpydoc and say what the signatures say."""
+
+import inspect
+import re
+
+import numpydoc.docscrape
+import pytest
+from numpydoc.validate import validate
+
+import sktok
+import sktok.datasets
+import sktok.metrics
+import sktok.networks
+import sktok.plotting
+
+MODULES = [sktok, sktok.datasets, sktok.metrics, sktok.plotting]
+PUBLIC = [f"{m.__name__}.{name}" for m in MODULES for name in m.__all__]
+PUBLIC += ["sktok.networks.DimReduction"]
+IGNORED = {
+    "ES01",  # a summary may be enough
+    "EX01",  # examples stand on classes and functions
+    "GL01",  # the summary begins on the first line, as in scikit-learn
+    "RT02",  # `self : AmplitudeScaler` is scikit-learn's way
+    "RT05",  # shapes do not end in a full stop
+    "SA01",  # methods need no See Also
+    "SS05",  # "Names of the tokens" is a fine summary
+    "YD01",
+}
+
+
+def resolve(path):
+    parts = path.split(".")
+    depth = 2 if parts[1] in ("datasets", "metrics", "networks", "plotting") else 1
+    found = inspect.importlib.import_module(".".join(parts[:depth]))
+    for part in parts[depth:]:
+        found = getattr(found, part)
+    return found
+
+
+def with_methods(path):
+    """The name, and those of its methods that sktok itself defines."""
+    found = resolve(path)
+    methods = vars(found) if inspect.isclass(found) else {}
+    return [path] + [f"{path}.{m}" for m in methods if not m.startswith("_")]
+
+
+ALL = [name for path in PUBLIC for name in with_methods(path)]
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_docstring_is_numpydoc(path):
+    errors = [e for e in validate(path)["errors"] if e[0] not in IGNORED]
+    assert not errors
+
+
+@pytest.mark.parametrize("path", [p for p in ALL if callable(resolve(p))])
+def test_documented_defaults_are_the_defaults(path):
+    found = resolve(path)
+    signature = inspect.signature(found)
+    documented = numpydoc.docscrape.FunctionDoc(found)["Parameters"]
+    for parameter in documented:
+        stated = re.search(r"default=(.*)$", parameter.type)
+        if parameter.name in signature.parameters:
+            default = signature.parameters[parameter.name].default
+            has_default = default is not inspect.Parameter.empty
+            assert has_default == (bool(stated) or parameter.type == "None")
+            if stated:
+                assert stated[1] in (repr(default), f'"{default}"'), parameter.name

@@ -1,0 +1,106 @@
+"""DimReduction is Table 1, and windows pass through networks one by one."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sktok.networks import DimReduction, map_chunks
+
+BLOCK_SIZES = [250, 125, 50, 25, 10, 5, 2]
+
+
+def shapes_of(sequential, x):
+    """The shape behind every layer that the table lists."""
+    shapes = []
+    for layer in sequential:
+        x = layer(x)
+        if not isinstance(layer, torch.nn.BatchNorm1d | torch.nn.ReLU):
+            shapes.append(tuple(x.shape))
+    return shapes
+
+
+@pytest.mark.parametrize("n", BLOCK_SIZES)
+def test_shapes_are_those_of_table_1(n):
+    network = DimReduction(n, latent_dim=32)
+    B, half = 3, math.ceil(n / 2)
+    x = torch.rand(B, 1, n)
+    assert shapes_of(network.encoder, x) == [
+        (B, 8, n),
+        (B, 16, n),
+        (B, 32, n),
+        (B, 32, 1),
+    ]
+    assert shapes_of(network.decoder, network.encoder(x)) == [
+        (B, 16, 1),
+        (B, 16, half),
+        (B, 8, half),
+        (B, 8, n),
+        (B, 1, n),
+        (B, 1, n),
+    ]
+    assert network(x).shape == (B, 1, n)
+
+
+@pytest.mark.parametrize(
+    ("latent_dim", "extra"), [(32, 0), (1, 33 + 64), (3, 99 + 128)]
+)
+def test_number_of_parameters(latent_dim, extra):
+    network = DimReduction(5, latent_dim)
+    assert sum(p.numel() for p in network.parameters()) == 4129 + extra
+
+
+def test_layers_are_those_of_table_1():
+    network = DimReduction(10)
+    convolutions = [
+        (type(m).__name__, m.in_channels, m.out_channels, m.kernel_size, m.padding)
+        for m in network.modules()
+        if isinstance(m, torch.nn.Conv1d | torch.nn.ConvTranspose1d)
+    ]
+    assert convolutions == [
+        ("Conv1d", 1, 8, (3,), (1,)),
+        ("Conv1d", 8, 16, (3,), (1,)),
+        ("Conv1d", 16, 32, (3,), (1,)),
+        ("ConvTranspose1d", 32, 16, (3,), (1,)),
+        ("ConvTranspose1d", 16, 8, (3,), (1,)),
+        ("ConvTranspose1d", 8, 1, (3,), (1,)),
+    ]
+    assert isinstance(network.decoder[-1], torch.nn.Sigmoid)
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 10])
+def test_encode_and_decode_treat_every_block_alone(block_size):
+    network = DimReduction(block_size, latent_dim=2).eval()
+    x = torch.rand(4, 6, block_size)
+    with torch.inference_mode():
+        z = network.encode(x)
+        assert z.shape == (4, 6, 2)
+        assert network.decode(z).shape == x.shape
+        torch.testing.assert_close(
+            z[1:2, 3:4], network.encoder(x[1, 3].reshape(1, 1, -1)).reshape(1, 1, 2)
+        )
+        torch.testing.assert_close(
+            network.decode(z)[1, 3], network(x[1, 3].reshape(1, 1, -1))[0, 0]
+        )
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", [(300, 25, 10), (150, 125, 2), (40, 1, 250)])
+def test_a_window_gives_the_same_bits_in_any_batch(shape, threads):
+    torch.manual_seed(0)
+    network = DimReduction(shape[-1], latent_dim=1).eval()
+    X = np.random.default_rng(0).random(shape, dtype=np.float32)
+    cpu = torch.device("cpu")
+    whole = map_chunks(network.encode, X, cpu)
+    used = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        order = np.random.default_rng(1).permutation(len(X))
+        pieces = np.array_split(order, [1, 2, 9, 30])
+        for piece in pieces:
+            np.testing.assert_array_equal(
+                map_chunks(network.encode, X[piece], cpu), whole[piece]
+            )
+    finally:
+        torch.set_num_threads(used)

@@ -1,0 +1,77 @@
+"""Displays draw what they were given, where they were told."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from sktok import BinQuantizer
+from sktok.metrics import reconstruct
+from sktok.plotting import QuantizationDisplay, ReconstructionDisplay
+
+plt.switch_backend("Agg")
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def quantizer(ecg):
+    return BinQuantizer(16).fit(ecg.data)
+
+
+def test_reconstruction_from_estimator(quantizer, ecg):
+    X = ecg.data[:3]
+    display = ReconstructionDisplay.from_estimator(
+        quantizer, X, fs=ecg.fs, unit=ecg.unit, block_size=50
+    )
+    signal, reconstruction = display.lines_
+    np.testing.assert_array_equal(signal.get_ydata(), X.ravel())
+    np.testing.assert_array_equal(
+        reconstruction.get_ydata(), reconstruct(quantizer, X).ravel()
+    )
+    np.testing.assert_allclose(signal.get_xdata()[-1], 749 / 360)
+    assert display.ax_.get_xlabel() == "time (s)"
+    assert display.ax_.get_ylabel() == "amplitude (mV)"
+    assert len(display.ax_.xaxis.get_minor_locator()()) == 15
+
+
+def test_quantization_from_estimator(quantizer, ecg):
+    X = ecg.data[:1]
+    display = QuantizationDisplay.from_estimator(quantizer, X)
+    values, quantized = display.lines_
+    np.testing.assert_array_equal(values.get_ydata(), X.ravel())
+    np.testing.assert_array_equal(
+        quantized.get_ydata(), reconstruct(quantizer, X).ravel()
+    )
+    assert display.limits == (ecg.data.min(), ecg.data.max())
+
+
+@pytest.mark.parametrize("display", [ReconstructionDisplay, QuantizationDisplay])
+def test_draws_on_given_axes_and_again(display):
+    _, (first, second) = plt.subplots(2)
+    drawn = display.from_arrays([1.0, 2.0], [1.0, 2.5], ax=first)
+    assert drawn.ax_ is first
+    assert drawn.plot(ax=second).ax_ is second
+    assert drawn.figure_ is second.figure
+
+
+def test_styles_are_passed_on():
+    display = ReconstructionDisplay.from_arrays(
+        [1.0, 2.0], [1.0, 2.0], signal_kwargs={"color": "blue"}
+    )
+    assert display.lines_[0].get_color() == "blue"
+
+
+@pytest.mark.parametrize("display", [ReconstructionDisplay, QuantizationDisplay])
+def test_arrays_of_different_shape(display):
+    with pytest.raises(ValueError, match=r"shape \(2,\).*shape \(3,\)"):
+        display.from_arrays([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+def test_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"pip install 'sktok\[plot\]'"):
+        ReconstructionDisplay.from_arrays([1.0], [1.0])

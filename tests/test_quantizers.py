@@ -1,0 +1,244 @@
+"""BinQuantizer: the paper's formulas bit for bit, and the laws of quantisation."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from sklearn.cluster import KMeans
+from sklearn.preprocessing import KBinsDiscretizer
+
+from sktok import BinQuantizer
+from sktok._quantizers import kmeans_edges
+
+values = arrays(
+    st.sampled_from([np.float32, np.float64]),
+    array_shapes(min_dims=2, max_dims=3, max_side=8),
+    elements=st.floats(-100, 100, width=32),
+)
+STRATEGIES = ["uniform", "quantile", "kmeans"]
+
+
+def paper_quantize(x, low, high, n_bins):
+    """Section 3.2, as torch evaluates it."""
+    width = (high - low) / n_bins
+    return torch.floor((x - low) / width).clamp(0, n_bins - 1).to(torch.int64)
+
+
+def paper_dequantize(q, low, high, n_bins, dtype):
+    width = (high - low) / n_bins
+    return low + width * (q.to(dtype) + 0.5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("limits", [(-5, 5), (-0.3, 0.7), (0.1, 1e-3 + 0.1)])
+@pytest.mark.parametrize("n_bins", [256, 100])
+def test_the_papers_formulas_bit_for_bit(dtype, limits, n_bins):
+    low, high = limits
+    rng = np.random.default_rng(0)
+    edges = np.linspace(low, high, n_bins + 1)
+    near_edges = np.nextafter(edges[:, None], [-np.inf, np.inf])
+    x = np.concatenate(
+        [
+            rng.uniform(low, high, 100_000),
+            rng.normal(scale=3 * (high - low), size=1000),
+            edges,
+            near_edges.ravel(),
+            [0.0, -0.0, 1e30, -1e30, np.finfo(np.float32).max, 1e-45],
+        ]
+    ).astype(dtype)[None]
+    quantizer = BinQuantizer(n_bins, limits=limits).fit(x)
+    tokens = quantizer.transform(x)
+    expected = paper_quantize(torch.from_numpy(x), low, high, n_bins)
+    assert tokens.dtype == np.int64
+    np.testing.assert_array_equal(tokens, expected.numpy())
+    centers = paper_dequantize(expected, low, high, n_bins, torch.from_numpy(x).dtype)
+    restored = quantizer.inverse_transform(tokens)
+    assert restored.dtype == dtype
+    np.testing.assert_array_equal(restored, centers.numpy())
+
+
+@given(values, st.integers(2, 300))
+def test_error_is_at_most_half_a_bin_inside_the_limits(X, n_bins):
+    quantizer = BinQuantizer(n_bins).fit(X)
+    restored = quantizer.inverse_transform(quantizer.transform(X))
+    assert restored.shape == X.shape
+    half_bin = (float(X.max()) - float(X.min())) / n_bins / 2
+    rounding = 4 * np.finfo(X.dtype).eps * np.abs(X).max()
+    assert np.abs(X.astype(float) - restored).max() <= half_bin + rounding
+
+
+@given(values, st.data())
+def test_tokens_are_in_range_and_do_not_depend_on_the_batch(X, data):
+    strategy = data.draw(st.sampled_from(STRATEGIES))
+    centers = data.draw(st.sampled_from(["midpoint", "mean"]))
+    as_tuple = data.draw(st.booleans())
+    n_bins = (3, 5, 2, 4, 2, 2, 2, 2)[: X.shape[-1]] if as_tuple else 7
+    quantizer = BinQuantizer(n_bins, strategy=strategy, centers=centers).fit(X)
+    tokens = quantizer.transform(X)
+    assert tokens.shape == (len(X), len(quantizer.get_feature_names_out()))
+    assert tokens.min() >= 0
+    assert tokens.max() < quantizer.n_tokens_
+    np.testing.assert_array_equal(
+        tokens, np.concatenate([quantizer.transform(row[None]) for row in X])
+    )
+    far = quantizer.transform(X * np.array(1e30, X.dtype))
+    assert far.min() >= 0
+    assert far.max() < quantizer.n_tokens_
+    assert np.isfinite(quantizer.inverse_transform(tokens)).all()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_centers_fall_into_their_own_bins(strategy):
+    X = np.random.default_rng(0).normal(size=(50, 40))
+    quantizer = BinQuantizer(16, strategy=strategy).fit(X)
+    np.testing.assert_array_equal(
+        quantizer.transform(np.resize(quantizer.centers_, (1, 40))),
+        np.resize(np.arange(16), (1, 40)),
+    )
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "quantile"])
+def test_edges_are_those_of_kbins_discretizer(strategy):
+    X = np.random.default_rng(0).normal(size=(1000, 1))
+    theirs = KBinsDiscretizer(
+        8, strategy=strategy, encode="ordinal", quantile_method="linear", subsample=None
+    ).fit(X)
+    ours = BinQuantizer(8, strategy=strategy).fit(X)
+    np.testing.assert_allclose(ours.edges_, theirs.bin_edges_[0], rtol=1e-12)
+    np.testing.assert_array_equal(ours.transform(X), theirs.transform(X))
+
+
+def test_kmeans_is_that_of_scikit_learn():
+    x = np.random.default_rng(0).normal(size=500)
+    edges = np.linspace(x.min(), x.max(), 9)
+    start = (edges[1:] + edges[:-1]) / 2
+    slow = KMeans(8, init=start[:, None], n_init=1, tol=0, max_iter=300).fit(x[:, None])
+    centers = np.sort(slow.cluster_centers_.ravel())
+    np.testing.assert_allclose(
+        kmeans_edges(x, x.min(), x.max(), 8)[1:-1], (centers[1:] + centers[:-1]) / 2
+    )
+
+
+def test_quantile_bins_hold_equally_many_values():
+    X = np.random.default_rng(0).normal(size=(1000, 1))
+    tokens = BinQuantizer(10, strategy="quantile").fit_transform(X)
+    assert set(np.bincount(tokens.ravel())) == {100}
+
+
+def test_means_minimise_the_error():
+    X = np.random.default_rng(0).normal(size=(100, 10)) ** 3
+    errors = {}
+    for centers in ("midpoint", "mean"):
+        quantizer = BinQuantizer(8, centers=centers).fit(X)
+        restored = quantizer.inverse_transform(quantizer.transform(X))
+        errors[centers] = np.mean((X - restored) ** 2)
+        tokens = quantizer.transform(X)
+        if centers == "mean":
+            for token in np.unique(tokens):
+                mean = X[tokens == token].mean()
+                np.testing.assert_allclose(quantizer.centers_[token], mean)
+    assert errors["mean"] < errors["midpoint"]
+
+
+def test_a_tuple_makes_one_token_by_mixed_radix():
+    X = np.random.default_rng(0).normal(size=(20, 6, 3))
+    quantizer = BinQuantizer((4, 3, 5)).fit(X)
+    tokens = quantizer.transform(X)
+    assert tokens.shape == (20, 6)
+    assert quantizer.n_tokens_ == 60
+    digits = [
+        BinQuantizer(n).fit(X[..., dim]).transform(X[..., dim])
+        for dim, n in enumerate((4, 3, 5))
+    ]
+    np.testing.assert_array_equal(tokens, (digits[0] * 3 + digits[1]) * 5 + digits[2])
+    restored = quantizer.inverse_transform(tokens)
+    for dim, n in enumerate((4, 3, 5)):
+        width = np.ptp(X[..., dim]) / n
+        assert np.abs(restored[..., dim] - X[..., dim]).max() <= width / 2 + 1e-12
+
+
+def test_a_tuple_makes_one_token_of_a_flat_row():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    quantizer = BinQuantizer((4, 3)).fit(X)
+    assert quantizer.transform(X).shape == (20, 1)
+    assert quantizer.inverse_transform(quantizer.transform(X)).shape == (20, 2)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("centers", ["midpoint", "mean"])
+def test_constant_values_round_trip(strategy, centers):
+    X = np.full((3, 5), 0.1)
+    quantizer = BinQuantizer(256, strategy=strategy, centers=centers).fit(X)
+    np.testing.assert_allclose(
+        quantizer.inverse_transform(quantizer.transform(X)), X, rtol=1e-15
+    )
+
+
+def test_float32_values_in_bins_too_narrow_for_float32():
+    quantizer = BinQuantizer(4, limits=(0.0, 1e-48)).fit([[0.0]])
+    X = np.float32([[0.0], [1.0]])
+    np.testing.assert_array_equal(quantizer.transform(X), [[0], [3]])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint64])
+def test_tokens_of_any_integer_dtype_come_back(dtype):
+    quantizer = BinQuantizer(8).fit([[0.0, 1.0]])
+    np.testing.assert_array_equal(
+        quantizer.inverse_transform(np.array([[0, 7]], dtype)), [[0.0625, 0.9375]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "X", "message"),
+    [
+        ({"limits": (5, -5)}, [[0.0]], r"limits=\(5, -5\).*low < high"),
+        ({"limits": (1, 1)}, [[0.0]], r"limits=\(1, 1\).*low < high"),
+        ({"limits": (0, 1, 2)}, [[0.0]], r"tuple \(low, high\)"),
+        ({"limits": ("a", 1)}, [[0.0]], r"tuple \(low, high\)"),
+        ({"limits": (0, np.inf)}, [[0.0]], "finite"),
+        ({"limits": (np.nan, 1)}, [[0.0]], "finite"),
+        ({"n_bins": 1}, [[0.0]], "'n_bins'"),
+        ({"n_bins": (4, 4)}, np.ones((2, 3, 1)), "has 2 numbers.*latent dim.* has 1"),
+        ({"n_bins": (4, 1)}, np.ones((2, 2)), "integers of at least 2"),
+        ({"n_bins": (4, 2.5)}, np.ones((2, 2)), "integers of at least 2"),
+        ({"n_bins": (2**40, 2**40)}, np.ones((2, 2)), "more than 64 bits"),
+        ({}, [[0.0, np.nan]], "NaN"),
+        ({}, [[0.0, np.inf]], "infinity"),
+        ({}, [[-1e300, 1e300]], "more than float32 can hold"),
+        ({}, np.empty((0, 3)), "0 sample"),
+        ({}, [1.0, 2.0], "Reshape your data"),
+    ],
+)
+def test_bad_fit(params, X, message):
+    with pytest.raises(ValueError, match=message):
+        BinQuantizer(**params).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "error", "message"),
+    [
+        ([[0, 8]], ValueError, "0 to 8, outside the vocabulary of 8 tokens"),
+        ([[-1, 0]], ValueError, "-1 to 0, outside the vocabulary"),
+        ([[0.0, 1.0]], TypeError, "dtype float64, expected integers"),
+        ([[True, False]], TypeError, "dtype bool, expected integers"),
+        ([["a", "b"]], (TypeError, ValueError), "dtype|convert"),
+        ([[0, 1, 2]], ValueError, "3 columns, expected 2"),
+        ([0, 1], ValueError, "Reshape your data"),
+        (np.empty((0, 2), int), ValueError, "0 sample"),
+        (np.array([[2**64 - 1, 0]], np.uint64), ValueError, "outside the vocabulary"),
+    ],
+)
+def test_bad_tokens(tokens, error, message):
+    quantizer = BinQuantizer(8).fit([[0.0, 1.0]])
+    with pytest.raises(error, match=message):
+        quantizer.inverse_transform(tokens)
+
+
+def test_another_row_shape_than_in_fit():
+    quantizer = BinQuantizer(8).fit(np.ones((2, 6, 1)))
+    with pytest.raises(ValueError, match=r"shape \(3, 2\).*shape \(6, 1\)"):
+        quantizer.transform(np.ones((2, 3, 2)))
+    with pytest.raises(ValueError, match=r"7 features.*expecting 6"):
+        quantizer.transform(np.ones((2, 7, 1)))

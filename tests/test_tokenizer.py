@@ -1,0 +1,333 @@
+"""ConvAETokenizer: what it learns, what it promises, what it refuses."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from sktok import BinQuantizer, BlockSegmenter, ConvAETokenizer, make_paper_tokenizer
+from sktok.metrics import neg_reconstruction_mse, reconstruct
+
+
+class Linear(torch.nn.Module):
+    """A user's own network."""
+
+    def __init__(self, block_size, latent_dim):
+        super().__init__()
+        self.down = torch.nn.Linear(block_size, latent_dim)
+        self.up = torch.nn.Linear(latent_dim, block_size)
+
+    def encode(self, x):
+        return self.down(x)
+
+    def decode(self, z):
+        return self.up(z)
+
+
+class WrongLatents(Linear):
+    def encode(self, x):
+        return x
+
+
+class WrongSignal(Linear):
+    def decode(self, z):
+        return z
+
+
+@pytest.fixture(scope="module")
+def fitted(blocks, quick):
+    return quick(quantizer=BinQuantizer(64)).fit(blocks)
+
+
+def test_latents_and_tokens_have_the_agreed_shapes(blocks, quick):
+    for latent_dim in (1, 3, 32):
+        latents = quick(latent_dim=latent_dim, max_steps=2).fit_transform(blocks)
+        assert latents.shape == (60, 25, latent_dim)
+        assert latents.dtype == np.float32
+    tokenizer = quick(latent_dim=2, quantizer=BinQuantizer(8), max_steps=2)
+    tokens = tokenizer.fit_transform(blocks)
+    assert tokens.shape == (60, 50)
+    assert tokens.dtype == np.int64
+    tokenizer.set_params(quantizer=BinQuantizer((8, 4)))
+    tokens = tokenizer.fit_transform(blocks)
+    assert tokens.shape == (60, 25)
+    assert tokenizer.n_tokens_ == 32
+    assert tokenizer.inverse_transform(tokens).shape == blocks.shape
+
+
+def test_a_row_of_two_axes_is_one_block(blocks, quick):
+    rows = blocks.reshape(-1, 10)
+    latents = quick(latent_dim=3).fit(rows)
+    assert latents.transform(rows).shape == (1500, 3)
+    assert latents.inverse_transform(latents.transform(rows)).shape == rows.shape
+    tokens = quick(quantizer=BinQuantizer(8)).fit(rows)
+    assert tokens.transform(rows).shape == (1500, 1)
+    assert tokens.inverse_transform(tokens.transform(rows)).shape == rows.shape
+
+
+def test_fitted_attributes(blocks, quick):
+    tokenizer = quick(max_steps=30, early_stopping=True).fit(blocks)
+    assert tokenizer.block_size_ == 10
+    assert tokenizer.n_steps_ == len(tokenizer.loss_curve_) == 30
+    assert len(tokenizer.validation_loss_curve_) == 1
+    assert tokenizer.quantizer_ is None
+    assert not hasattr(tokenizer, "n_tokens_")
+    assert not tokenizer.network_.training
+
+
+def test_training_learns(blocks, quick):
+    before = quick(max_steps=1).fit(blocks)
+    after = quick(max_steps=300, latent_dim=32).fit(blocks)
+    assert after.loss_curve_[-1] < 0.05 * after.loss_curve_[0]
+    assert neg_mse(after, blocks) > 0.2 * neg_mse(before, blocks)
+    assert -neg_mse(after, blocks) < 0.1 * blocks.var()
+
+
+def neg_mse(tokenizer, blocks):
+    return -np.mean((blocks - reconstruct(tokenizer, blocks)) ** 2)
+
+
+@pytest.mark.parametrize("limits", [(-5, 5), "minmax"])
+def test_the_network_is_trained_through_the_quantizer(blocks, quick, limits):
+    """With few bins, a network that knows them does better (paper, section 4.3)."""
+    few = BinQuantizer(4, limits=limits)
+    inside = quick(max_steps=300, quantizer=few).fit(blocks)
+    outside = quick(max_steps=300).fit(blocks)
+    latents = outside.transform(blocks)
+    restored = outside.inverse_transform(reconstruct(few.fit(latents), latents))
+    assert -neg_mse(inside, blocks) < np.mean((blocks - restored) ** 2)
+
+
+def test_latents_stay_within_given_limits(blocks, quick):
+    limits = (-0.5, 0.5)
+    quantizer = BinQuantizer(16, limits=limits)
+    tokenizer = quick(max_steps=300, quantizer=quantizer).fit(blocks)
+    ends = np.isin(tokenizer.transform(blocks), [0, 15])
+    assert ends.mean() < 0.5
+
+
+def test_quantize_passthrough_is_the_complete_process(ecg):
+    pipe = make_paper_tokenizer(max_steps=20, random_state=0)
+    pipe.set_params(tokenize__quantizer=pipe["quantize"], quantize="passthrough")
+    pipe.fit(ecg.data[:60])
+    assert pipe.transform(ecg.data).shape == (432, 25)
+    assert reconstruct(pipe, ecg.data).shape == ecg.data.shape
+
+
+@given(st.lists(st.integers(0, 59), min_size=1, max_size=60))
+@settings(max_examples=20, deadline=None)
+def test_tokens_do_not_depend_on_the_batch(fitted, blocks, rows):
+    whole = fitted.transform(blocks)
+    np.testing.assert_array_equal(fitted.transform(blocks[rows]), whole[rows])
+    np.testing.assert_array_equal(
+        fitted.inverse_transform(whole[rows]), fitted.inverse_transform(whole)[rows]
+    )
+    assert whole.min() >= 0
+    assert whole.max() < fitted.n_tokens_
+
+
+def test_equal_seeds_give_equal_tokens_and_others_do_not(blocks, quick):
+    first, same, other = (
+        quick(random_state=seed).fit_transform(blocks) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
+
+
+def test_global_generators_are_left_as_they_were(blocks, quick):
+    torch_state = torch.get_rng_state()
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
+    quick(early_stopping=True).fit(blocks).transform(blocks)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    np.testing.assert_array_equal(
+        np.random.get_state()[1],  # noqa: NPY002
+        numpy_state,
+    )
+
+
+def test_the_global_seed_does_not_matter(blocks, quick):
+    latents = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        latents.append(quick(max_steps=2).fit_transform(blocks))
+    np.testing.assert_array_equal(*latents)
+
+
+def test_warm_start_goes_on(blocks, quick):
+    tokenizer = quick(warm_start=True).fit(blocks)
+    first = tokenizer.network_
+    loss = -neg_mse(tokenizer, blocks)
+    for _ in range(3):
+        tokenizer.fit(blocks)
+    assert tokenizer.n_steps_ == len(tokenizer.loss_curve_) == 120
+    assert -neg_mse(tokenizer, blocks) < loss
+    assert tokenizer.network_ is not first
+    assert clone(tokenizer).set_params(warm_start=False).fit(blocks).n_steps_ == 30
+    with pytest.raises(ValueError, match="latent_dim and network must stay"):
+        tokenizer.set_params(latent_dim=2).fit(blocks)
+
+
+def test_early_stopping_keeps_the_best_weights(blocks, quick):
+    tokenizer = quick(
+        max_steps=5000,
+        early_stopping=True,
+        n_iter_no_change=1,
+        validation_fraction=0.5,
+        learning_rate=0.3,
+    ).fit(blocks)
+    curve = tokenizer.validation_loss_curve_
+    assert tokenizer.n_steps_ < 5000
+    assert curve[-1] >= min(curve)
+
+
+def test_progress_bar_shows_the_loss(blocks, quick, capsys):
+    quick(max_steps=2, verbose=1).fit(blocks)
+    shown = capsys.readouterr().err
+    assert "2/2" in shown
+    assert "loss=" in shown
+    quick(max_steps=2).fit(blocks)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_network_of_ones_own(blocks):
+    tokenizer = ConvAETokenizer(
+        Linear, latent_dim=3, quantizer=BinQuantizer(16), max_steps=50, random_state=0
+    ).fit(blocks)
+    assert isinstance(tokenizer.network_, Linear)
+    loaded = pickle.loads(pickle.dumps(tokenizer))
+    np.testing.assert_array_equal(loaded.transform(blocks), tokenizer.transform(blocks))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            WrongLatents,
+            r"encodes \(1, 25, 10\).*to \(1, 25, 10\), expected \(1, 25, 1\)",
+        ),
+        (WrongSignal, r"decodes to \(1, 25, 1\), expected .* \(1, 25, 10\)"),
+    ],
+)
+def test_a_network_that_breaks_the_protocol(blocks, network, message):
+    with pytest.raises(ValueError, match=message):
+        ConvAETokenizer(network).fit(blocks)
+
+
+def test_the_fitted_network_is_kept_on_the_cpu(fitted):
+    stream = io.BytesIO()
+    torch.save(fitted.network_.state_dict(), stream)
+    devices = {t.device.type for t in fitted.network_.state_dict().values()}
+    assert devices == {"cpu"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_tokenizer_fitted_on_a_gpu_works_on_the_cpu(blocks, quick):
+    tokenizer = quick(device="cuda", quantizer=BinQuantizer(64)).fit(blocks)
+    on_gpu = tokenizer.transform(blocks)
+    on_cpu = pickle.loads(pickle.dumps(tokenizer)).set_params(device="cpu")
+    assert (on_cpu.transform(blocks) == on_gpu).mean() > 0.999
+
+
+def test_a_device_that_is_not_there(blocks, quick):
+    missing = "mps" if not torch.backends.mps.is_available() else "cuda"
+    with pytest.raises(ValueError, match=f"device='{missing}' is not available"):
+        quick(device=missing).fit(blocks)
+
+
+def test_constant_signal(quick):
+    X = np.full((8, 5, 10), 0.5)
+    tokenizer = quick(quantizer=BinQuantizer(8)).fit(X)
+    assert np.isfinite(reconstruct(tokenizer, X)).all()
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.full((4, 5, 10), np.nan), "NaN"),
+        (np.full((4, 5, 10), np.inf), "infinity"),
+        (np.full((4, 5, 10), 1e300), "infinity or a value too large"),
+        (
+            np.random.default_rng(0).normal(size=(4, 5, 10)) * 1e30,
+            "diverged.*Amplitude",
+        ),
+        (np.ones((0, 5, 10)), "0 sample"),
+        (np.ones(10), "Reshape your data"),
+        (np.ones((1, 10)), "two blocks at least"),
+        (np.ones((2, 2, 2, 2)), "dim 4"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_bad_fit(quick, X, message):
+    with pytest.raises(ValueError, match=message):
+        quick().fit(X)
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        (np.ones((2, 5, 50)), ValueError, r"shape \(5, 50\).*shape \(25, 10\)"),
+        (np.ones((2, 24, 10)), ValueError, "240 features.*expecting 250"),
+        (np.full((2, 25, 10), np.nan), ValueError, "NaN"),
+        (np.ones((0, 25, 10)), ValueError, "0 sample"),
+    ],
+)
+def test_bad_blocks(fitted, X, error, message):
+    with pytest.raises(error, match=message):
+        fitted.transform(X)
+
+
+def test_blocks_too_large_for_float32_arithmetic(blocks):
+    tokenizer = ConvAETokenizer(Linear, max_steps=2, random_state=0).fit(blocks)
+    with torch.no_grad():
+        tokenizer.network_.down.weight.fill_(10.0)
+    with pytest.raises(ValueError, match=r"up to 1e\+38 .* overflow float32: scale"):
+        tokenizer.transform(np.full((2, 25, 10), 1e38))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "error", "message"),
+    [
+        (np.full((2, 25), 64), ValueError, "64 to 64, outside the vocabulary of 64"),
+        (np.full((2, 25), -1), ValueError, "-1 to -1, outside"),
+        (np.zeros((2, 25)), TypeError, "float64, expected integers"),
+        (np.zeros((2, 24), int), ValueError, "24 columns, expected 25"),
+    ],
+)
+def test_bad_tokens(fitted, tokens, error, message):
+    with pytest.raises(error, match=message):
+        fitted.inverse_transform(tokens)
+
+
+def test_bad_latents(blocks, quick):
+    tokenizer = quick(max_steps=2).fit(blocks)
+    with pytest.raises(ValueError, match=r"shape \(25, 2\).*shape \(25, 1\)"):
+        tokenizer.inverse_transform(np.zeros((2, 25, 2)))
+    with pytest.raises(ValueError, match="NaN"):
+        tokenizer.inverse_transform(np.full((2, 25, 1), np.nan))
+
+
+def test_unfitted_use(blocks):
+    for call in (ConvAETokenizer().transform, ConvAETokenizer().inverse_transform):
+        with pytest.raises(NotFittedError, match="not fitted yet"):
+            call(blocks)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        BlockSegmenter().inverse_transform(blocks)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        BinQuantizer().inverse_transform([[0]])
+
+
+def test_more_bins_lose_less(ecg):
+    pipe = make_paper_tokenizer(limits="minmax", max_steps=300, random_state=0)
+    latents = pipe[:-1].fit_transform(ecg.data)
+    errors = []
+    for n_bins in (2, 16, 256):
+        quantizer = BinQuantizer(n_bins).fit(latents)
+        pipe.set_params(quantize=quantizer)
+        errors.append(-neg_reconstruction_mse(pipe, ecg.data))
+    assert errors == sorted(errors, reverse=True)
