@@ -124,7 +124,7 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         ValueError
             If the windows are not as long as those seen in `fit`.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "n_blocks_")
         X = validate_data(self, X, reset=False, dtype=FLOATS)
         return segment(X, self.block_size)
 
@@ -146,7 +146,7 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         ValueError
             If the blocks have another shape than `transform` gives.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "n_blocks_")
         X = validate_inverse(self, X, (self.n_blocks_, self.block_size))
         return join(X, self.n_features_in_)
 
@@ -163,7 +163,7 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         names : ndarray of str, shape (n_blocks * block_size,)
             ``'block0_0'``, ``'block0_1'``, …
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "n_blocks_")
         names = [
             f"block{block}_{sample}"
             for block in range(self.n_blocks_)

@@ -319,7 +319,7 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
         ValueError
             If the rows of `X` have another shape than in `fit`, or are not finite.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "edges_")
         X = validate_windows(self, X, reset=False)
         if isinstance(self.edges_, list):
             digits = [
@@ -351,7 +351,7 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
         ValueError
             If a token is outside the vocabulary or the rows have another length.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "edges_")
         tokens = validate_tokens(X, self.n_tokens_, self._n_tokens_per_window())
         if isinstance(self.centers_, list):
             digits = np.unravel_index(tokens, self._digit_sizes())
@@ -388,7 +388,7 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
         names : ndarray of str, shape (n_tokens_per_window,)
             ``'token0'``, ``'token1'``, …
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "edges_")
         names = [f"token{i}" for i in range(self._n_tokens_per_window())]
         return feature_names(self, names, input_features)
 

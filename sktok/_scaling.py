@@ -133,7 +133,7 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
             If the rows of `X` have another shape than in `fit`, or hold values so
             far outside the range seen there that the result is not finite.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "data_min_")
         X = validate_windows(self, X, reset=False)
         low, high = self.feature_range
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -168,7 +168,7 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
             If the rows of `X` have another shape than in `fit`, or `X` is so large
             that the result is not finite.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "data_min_")
         X = validate_inverse(self, X, self.row_shape_)
         low, high = self.feature_range
         with np.errstate(over="ignore"):

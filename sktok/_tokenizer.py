@@ -84,11 +84,8 @@ def quantize_by(quantizer):
             raise FloatingPointError("the latents are not finite")
         tokens = quantizer.fit(values).transform(values)
         centers = torch.from_numpy(quantizer.inverse_transform(tokens)).to(latents)
-        edges = (
-            quantizer.edges_
-            if isinstance(quantizer.edges_, list)
-            else [quantizer.edges_]
-        )
+        edges = quantizer.edges_
+        edges = edges if isinstance(edges, list) else [edges]
         low, high = (latents.new_tensor([e[end] for e in edges]) for end in (0, -1))
         clamped = latents.clamp(low, high)
         return clamped + (centers - clamped).detach()
@@ -173,7 +170,8 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         Mean squared error of the batch at each step, in the square of the unit of `X`.
 
     validation_loss_curve_ : list of float
-        Mean squared error of the held-out windows at each look, with `early_stopping`.
+        Mean squared error of the held-out windows at each look; empty without
+        `early_stopping`.
 
     n_steps_ : int
         Number of gradient steps taken, over all warm starts.
@@ -291,6 +289,8 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             or learning rates lead to.
         """
         warm = self.warm_start and hasattr(self, "network_")
+        if not warm:
+            vars(self).pop("network_", None)  # a fit that fails leaves it unfitted
         X = validate_windows(self, X, reset=not warm, dtype=np.float32)
         windows = torch.from_numpy(np.array(self._as_blocks(X)))
         n_windows, n_blocks, block_size = windows.shape
@@ -313,6 +313,21 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
                 windows, test_size=self.validation_fraction, random_state=random_state
             )
         quantizer = None if self.quantizer is None else clone(self.quantizer)
+        history = self._train(network, windows, validation, quantizer, seed)
+        if quantizer is not None:
+            quantizer.fit(self._encode(network, X))
+
+        earlier_losses = self.loss_curve_ if warm else []
+        self.block_size_ = block_size
+        self.loss_curve_ = earlier_losses + history.loss
+        self.validation_loss_curve_ = history.validation_loss
+        self.n_steps_ = len(self.loss_curve_)
+        self.quantizer_ = quantizer
+        self.network_ = network
+        return self
+
+    def _train(self, network, windows, validation, quantizer, seed):
+        """Train `network` on the device and bring it back to the CPU."""
         device = resolve_device(self.device)
         try:
             history = train(
@@ -329,18 +344,12 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             )
         except FloatingPointError as error:
             raise ValueError(
-                f"Training diverged ({error}) with values up to {np.abs(X).max():.3g} "
-                f"and learning_rate={self.learning_rate}: lower it, or {_SCALE_FIRST}"
+                f"Training diverged ({error}) with values up to "
+                f"{windows.abs().max():.3g} and learning_rate={self.learning_rate}: "
+                f"lower it, or {_SCALE_FIRST}"
             ) from error
-
-        self.block_size_ = block_size
-        self.loss_curve_ = [*self.loss_curve_, *history.loss] if warm else history.loss
-        if self.early_stopping:
-            self.validation_loss_curve_ = history.validation_loss
-        self.n_steps_ = len(self.loss_curve_)
-        self.network_ = network.cpu()
-        self.quantizer_ = quantizer and quantizer.fit(self._encode(X))
-        return self
+        network.cpu()
+        return history
 
     @property
     def n_tokens_(self):
@@ -369,9 +378,9 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             If the rows of `X` have another shape than in `fit`, or are not finite, or
             so large that the latents are not.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         X = validate_windows(self, X, reset=False, dtype=np.float32)
-        latents = self._encode(X)
+        latents = self._encode(self.network_, X)
         if self.quantizer_ is None:
             return latents
         return self.quantizer_.transform(latents)
@@ -398,28 +407,29 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             If a token is outside the vocabulary, or the rows have another shape than
             `transform` gives, or latents are not finite.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         if self.quantizer_ is None:
             X = validate_inverse(self, X, (*self.row_shape_[:-1], self.latent_dim))
         else:
             X = self.quantizer_.inverse_transform(X)
         latents = self._as_blocks(X.astype(np.float32, copy=False))
-        blocks = self._apply("decode", latents)
-        return require_finite(blocks.reshape(len(X), *self.row_shape_), X, "")
+        blocks = self._apply(self.network_, "decode", latents)
+        blocks = blocks.reshape(len(X), *self.row_shape_)
+        return require_finite(blocks, X, "are they latents of this network?")
 
     def _as_blocks(self, X):
         """Rows of one block, (n, size), as windows of one block, (n, 1, size)."""
         return X if X.ndim == 3 else X[:, np.newaxis]
 
-    def _encode(self, X):
+    def _encode(self, network, X):
         """Latents of validated rows, in rows of as many axes."""
-        latents = self._apply("encode", self._as_blocks(X))
+        latents = self._apply(network, "encode", self._as_blocks(X))
         latents = latents.reshape(len(X), *self.row_shape_[:-1], self.latent_dim)
         return require_finite(latents, X, _SCALE_FIRST)
 
-    def _apply(self, method, X):
+    def _apply(self, network, method, X):
+        """Run the network on the device, leaving it on the CPU for other threads."""
         device = resolve_device(self.device)
-        network = self.network_
         if device.type != "cpu":
             network = copy.deepcopy(network).to(device)
         return map_chunks(getattr(network, method), X, device)
@@ -437,7 +447,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         names : ndarray of str
             ``'token0'``, ``'token1'``, … or ``'latent0'``, ``'latent1'``, …
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         if self.quantizer_ is not None:
             names = self.quantizer_.get_feature_names_out()
         else:

@@ -322,6 +322,19 @@ def test_unfitted_use(blocks):
         BinQuantizer().inverse_transform([[0]])
 
 
+def test_a_fit_that_fails_leaves_it_unfitted_or_as_it_was(blocks, quick):
+    tokenizer = quick(max_steps=2).fit(blocks)
+    with pytest.raises(ValueError, match="diverged"):
+        tokenizer.fit(blocks[:, :5] * 1e30)
+    with pytest.raises(NotFittedError):
+        tokenizer.transform(blocks)
+    tokenizer = quick(max_steps=2, warm_start=True).fit(blocks)
+    before = tokenizer.transform(blocks)
+    with pytest.raises(ValueError, match="diverged"):
+        tokenizer.fit(blocks * 1e30)
+    np.testing.assert_array_equal(tokenizer.transform(blocks), before)
+
+
 def test_more_bins_lose_less(ecg):
     pipe = make_paper_tokenizer(limits="minmax", max_steps=300, random_state=0)
     latents = pipe[:-1].fit_transform(ecg.data)
