@@ -41,6 +41,7 @@ from sktok.metrics import (
 from sktok.plotting import ReconstructionDisplay
 
 GRID = {"segment__block_size": [5, 10, 25], "quantize__n_bins": [16, 64, 256]}
+MAX_STEPS = 700
 FRESH_PROCESS = """
 import joblib, numpy, sys
 folder, = sys.argv[1:]
@@ -55,7 +56,7 @@ def search_grid(windows):
     with tempfile.TemporaryDirectory() as cache:
         search = GridSearchCV(
             make_paper_tokenizer(
-                limits="minmax", max_steps=700, memory=cache, random_state=0
+                limits="minmax", max_steps=MAX_STEPS, memory=cache, random_state=0
             ),
             GRID,
             scoring=neg_reconstruction_mse,

@@ -201,10 +201,14 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     Examples
     --------
-    >>> from sktok import BinQuantizer, BlockSegmenter, ConvAETokenizer
+    >>> from sktok import (
+    ...     AmplitudeScaler,
+    ...     BinQuantizer,
+    ...     BlockSegmenter,
+    ...     ConvAETokenizer,
+    ... )
     >>> from sktok.datasets import load_ecg
-    >>> from sklearn.preprocessing import minmax_scale
-    >>> X = minmax_scale(load_ecg().data, axis=None)
+    >>> X = AmplitudeScaler().fit_transform(load_ecg().data)
     >>> blocks = BlockSegmenter(block_size=10).fit_transform(X)
     >>> tokenizer = ConvAETokenizer(
     ...     quantizer=BinQuantizer(256), max_steps=20, random_state=0

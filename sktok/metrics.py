@@ -165,8 +165,8 @@ def snr_db(X, X_hat, *, centered=True):
     Examples
     --------
     >>> from sktok.metrics import snr_db
-    >>> snr_db([1.0, 3.0], [1.1, 2.9])
-    20.0...
+    >>> round(snr_db([1.0, 3.0], [1.1, 2.9]), 6)
+    20.0
     """
     with np.errstate(divide="ignore"):
         return float(-10 * np.log10(_noise_to_signal(X, X_hat, centered)))

@@ -1,0 +1,72 @@
+"""The examples run, on little data and for few steps."""
+
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+
+def test_the_demo(tmp_path, monkeypatch, capsys, ecg):
+    import plot_tokenize_ecg as demo
+
+    grid = {"segment__block_size": [10, 25], "quantize__n_bins": [16]}
+    monkeypatch.setattr(demo, "GRID", grid)
+    monkeypatch.setattr(demo, "MAX_STEPS", 20)
+    demo.main(tmp_path)
+    shown = capsys.readouterr().out
+    assert "A fresh process loads the tokenizer and gives the same tokens." in shown
+    assert shown.count("<--") == 1
+    saved = np.load(tmp_path / "tokens.npz")
+    np.testing.assert_array_equal(saved["windows"], ecg.data[-len(saved["tokens"]) :])
+    tokenizer = joblib.load(tmp_path / "tokenizer.joblib")
+    np.testing.assert_array_equal(
+        tokenizer.transform(saved["windows"]), saved["tokens"]
+    )
+    assert (tmp_path / "reconstruction.png").stat().st_size > 10_000
+
+
+def test_the_benchmark_of_the_paper(tmp_path, monkeypatch, ecg):
+    import benchmark_paper as benchmark
+
+    X = (ecg.data - ecg.data.min()) / np.ptp(ecg.data)
+    data = X[:40], X[40:60], np.full(20, np.ptp(ecg.data))
+    protocols = {"ds1": data, "record 100": data}
+    monkeypatch.setattr(benchmark, "load_protocols", lambda: protocols)
+    monkeypatch.setattr(benchmark, "MAX_STEPS", dict.fromkeys(protocols, 2))
+    monkeypatch.setattr(benchmark, "PAPER", {10: 0.000356, 2: 0.000009})
+    monkeypatch.setattr(benchmark, "SEEDS", (0,))
+    with joblib.parallel_config("threading"):
+        benchmark.main(tmp_path)
+    page = (tmp_path / "paper.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith(("| 10", "| 2"))]
+    assert len(rows) == 2 * (2 + 2 + 1)
+    assert {p.name for p in tmp_path.glob("*.png")} == {
+        f"paper_figure{number}.png" for number in range(1, 6)
+    }
+    assert all(image in page for image in ("paper_figure1.png", "paper_figure5.png"))
+
+
+def test_errors_are_given_in_microvolts(ecg):
+    import benchmark_paper as benchmark
+
+    class Shift:
+        def transform(self, X):
+            return X + 0.01
+
+        def inverse_transform(self, X):
+            return X
+
+    span = np.ptp(ecg.data)
+    X = (ecg.data - ecg.data.min()) / span
+    figures = benchmark.figures(Shift(), X, np.full(len(X), span))
+    np.testing.assert_allclose(figures["mse"], 1e-4)
+    np.testing.assert_allclose(figures["rmse_uv"], 1000 * 0.01 * span)
+    np.testing.assert_allclose(figures["prd"], 100 * 0.01 * span / ecg.data.std())
