@@ -38,6 +38,23 @@ class History:
     validation_loss: list[float] = field(default_factory=list)
 
 
+@dataclass
+class BestWeights:
+    """The weights of the lowest validation loss, and how many were no lower since."""
+
+    loss: float = math.inf
+    n_worse: int = 0
+    weights: dict | None = None
+
+    def update(self, network, loss):
+        """Keep the weights of `network` if its loss is the lowest so far."""
+        if loss < self.loss or self.weights is None:
+            self.loss, self.n_worse = loss, 0
+            self.weights = copy.deepcopy(network.state_dict())
+        else:
+            self.n_worse += 1
+
+
 def train(
     network,
     windows,
@@ -99,8 +116,9 @@ def train(
             latents = quantize(latents)
         return F.mse_loss(network.decode(latents), batch)
 
-    history = History()
+    history, best = History(), BestWeights()
     batch_size = min(batch_size, len(windows))
+    check_every = max(_CHECK_EVERY, len(windows) // batch_size)
     optimizer = torch.optim.AdamW(
         network.parameters(), learning_rate, weight_decay=0.0, fused=True
     )
@@ -111,16 +129,11 @@ def train(
         pct_start=0.1,
         cycle_momentum=False,
     )
-    check_every = max(_CHECK_EVERY, len(windows) // batch_size)
-    best_loss, best_weights, n_worse = math.inf, None, 0
-
-    bar = tqdm(total=max_steps, desc="training", unit="step", disable=not progress_bar)
-    with bar:
-        for step, index in enumerate(_batches(len(windows), batch_size, generator)):
-            if step == max_steps:
-                break
+    batches = _batches(len(windows), batch_size, generator)
+    with tqdm(total=max_steps, unit="step", disable=not progress_bar) as bar:
+        for step in range(1, max_steps + 1):
             network.train()
-            loss = loss_of(windows[index.to(windows.device)])
+            loss = loss_of(windows[next(batches).to(windows.device)])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -128,28 +141,29 @@ def train(
             history.loss.append(loss.item())
             if not math.isfinite(history.loss[-1]):
                 raise FloatingPointError(
-                    f"loss {history.loss[-1]} at step {step} of {max_steps}"
+                    f"loss {history.loss[-1]} in step {step} of {max_steps}"
                 )
             bar.set_postfix(loss=f"{history.loss[-1]:.2e}", refresh=False)
             bar.update()
-            last = step + 1 == max_steps
-            if validation is None or ((step + 1) % check_every and not last):
-                continue
-            network.eval()
-            with torch.inference_mode():
-                losses = [loss_of(part) * len(part) for part in validation.split(1024)]
-            history.validation_loss.append(float(sum(losses)) / len(validation))
-            if history.validation_loss[-1] < best_loss:
-                best_loss, n_worse = history.validation_loss[-1], 0
-                best_weights = copy.deepcopy(network.state_dict())
-            else:
-                n_worse += 1
-            if n_worse == n_iter_no_change:
-                break
-    if best_weights is not None:
-        network.load_state_dict(best_weights)
+            if validation is not None and (
+                step % check_every == 0 or step == max_steps
+            ):
+                history.validation_loss.append(_mean(loss_of, network, validation))
+                best.update(network, history.validation_loss[-1])
+                if best.n_worse == n_iter_no_change:
+                    break
+    if validation is not None:
+        network.load_state_dict(best.weights)
     network.eval()
     return history
+
+
+def _mean(loss_of, network, validation):
+    """The loss over all of `validation`, in evaluation mode."""
+    network.eval()
+    with torch.inference_mode():
+        total = sum(loss_of(part).item() * len(part) for part in validation.split(1024))
+    return total / len(validation)
 
 
 def _batches(n_windows, batch_size, generator):
