@@ -215,6 +215,7 @@ def draw_figures(data, folder):
         if block_size == 10:
             compressor = tokenizer
     axes.flat[-1].set_axis_off()
+    axes[2, 1].tick_params(labelbottom=True)
     save(figure, 2)
 
     latents = compressor.transform(X_test)

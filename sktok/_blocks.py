@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sktok._windows import FLOATS, feature_names, validate_inverse
+from sktok._windows import FLOATS, feature_names, forget, validate_inverse
 
 
 def segment(windows, block_size):
@@ -39,6 +39,9 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
     Attributes
     ----------
+    block_size_ : int
+        The `block_size` that was fitted.
+
     n_blocks_ : int
         Number of blocks in a window.
 
@@ -95,6 +98,7 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         ValueError
             If `block_size` is larger than the window.
         """
+        forget(self)
         X = validate_data(self, X, dtype=FLOATS)
         window_length = X.shape[1]
         if self.block_size > window_length:
@@ -103,6 +107,7 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
                 f"{window_length} samples per window (n_features={window_length}). "
                 "Choose smaller blocks or longer windows."
             )
+        self.block_size_ = self.block_size
         self.n_blocks_ = -(-window_length // self.block_size)
         return self
 
@@ -126,7 +131,7 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         """
         check_is_fitted(self, "n_blocks_")
         X = validate_data(self, X, reset=False, dtype=FLOATS)
-        return segment(X, self.block_size)
+        return segment(X, self.block_size_)
 
     def inverse_transform(self, X):
         """Join blocks into windows: the inverse of `transform`.
@@ -147,7 +152,7 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             If the blocks have another shape than `transform` gives.
         """
         check_is_fitted(self, "n_blocks_")
-        X = validate_inverse(self, X, (self.n_blocks_, self.block_size))
+        X = validate_inverse(self, X, (self.n_blocks_, self.block_size_))
         return join(X, self.n_features_in_)
 
     def get_feature_names_out(self, input_features=None):
@@ -167,7 +172,7 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         names = [
             f"block{block}_{sample}"
             for block in range(self.n_blocks_)
-            for sample in range(self.block_size)
+            for sample in range(self.block_size_)
         ]
         return feature_names(self, names, input_features)
 

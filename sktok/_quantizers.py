@@ -9,9 +9,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sktok._windows import feature_names, validate_windows
-
-_LARGEST_SPAN = float(np.finfo(np.float32).max)
+from sktok._windows import LARGEST, feature_names, forget, validate_windows
 
 
 def uniform_bins(values, low, high, n_bins):
@@ -64,9 +62,10 @@ def kmeans_edges(values, low, high, n_bins, max_iter=300):
     bins of equal width. On sorted values an iteration needs only the sums between
     the edges, so it is exact on all values and costs ``n_bins * log(n_values)``.
     """
-    values = np.sort(np.clip(values.astype(np.float64), low, high))
+    span = (high - low) or 1.0
+    values = (np.sort(np.clip(values.astype(np.float64), low, high)) - low) / span
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    edges = uniform_edges(values, low, high, n_bins)
+    edges = np.linspace(0, (high - low) / span, n_bins + 1)
     for _ in range(max_iter):
         inner = np.searchsorted(values, edges[1:-1], side="left")
         bounds = np.concatenate([[0], inner, [len(values)]])
@@ -78,16 +77,16 @@ def kmeans_edges(values, low, high, n_bins, max_iter=300):
         edges[1:-1] = centers[:-1] + np.diff(centers) / 2
         if np.array_equal(edges, previous):
             break
+    edges = low + edges * span
+    edges[-1] = high
     return edges
 
 
 def mean_centers(values, bins, centers):
     """Mean of the values in each bin, or the given centre where it is empty."""
     count = np.bincount(bins, minlength=len(centers))
-    total = np.bincount(bins, weights=values, minlength=len(centers))
-    means = centers.astype(np.float64)
-    np.divide(total, count, out=means, where=count > 0)
-    return means.astype(centers.dtype)
+    means = np.bincount(bins, weights=values / count[bins], minlength=len(centers))
+    return np.where(count > 0, means, centers).astype(centers.dtype)
 
 
 _STRATEGIES = {
@@ -163,6 +162,9 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
         Centres of the bins, in the dtype of the training values; for a tuple
         `n_bins` one array each.
 
+    is_uniform_ : bool
+        Whether the bins that were fitted are of equal width by construction.
+
     row_shape_ : tuple of int
         Shape of one row of `X` seen in `fit`.
 
@@ -228,8 +230,10 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
             fit the last axis of `X`, or holds a number below 2, or the vocabulary
             would not fit 64 bits, or `X` spans more than float32 can hold.
         """
+        forget(self)
         self._check_limits()
         X = validate_windows(self, X, reset=True)
+        self.is_uniform_ = self.strategy == "uniform"
         if isinstance(self.n_bins, tuple):
             self._check_bin_tuple(X.shape[-1])
             columns = np.moveaxis(X, -1, 0)
@@ -253,7 +257,7 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
         if len(self.limits) != 2 or not all(isinstance(v, Real) for v in self.limits):
             raise ValueError(f"limits={self.limits}: {expected}.")
         low, high = self.limits
-        if not (low < high and high - low <= _LARGEST_SPAN):
+        if not (-LARGEST < low < high < LARGEST and high - low < LARGEST):
             raise ValueError(
                 f"limits={self.limits}: {expected}, within the range of float32."
             )
@@ -276,7 +280,7 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
         """Edges and centres of `n_bins` bins for a vector of values."""
         if self.limits == "minmax":
             low, high = float(values.min()), float(values.max())
-            if high - low > _LARGEST_SPAN:
+            if high - low > LARGEST:
                 raise ValueError(
                     f"X spans {low:.3g} to {high:.3g}, more than float32 can hold: "
                     "scale it first, or give limits."
@@ -284,7 +288,7 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
         else:
             low, high = map(float, self.limits)
         edges = _STRATEGIES[self.strategy](values, low, high, n_bins)
-        if self.strategy == "uniform":
+        if self.is_uniform_:
             centers = uniform_centers(low, high, n_bins, values.dtype)
         else:
             centers = edge_centers(edges, values.dtype)
@@ -293,7 +297,7 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
         return edges, centers
 
     def _bins(self, values, edges):
-        if self.strategy == "uniform":
+        if self.is_uniform_:
             low, high = float(edges[0]), float(edges[-1])
             return uniform_bins(values, low, high, len(edges) - 1)
         return edge_bins(values, edges)

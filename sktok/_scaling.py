@@ -1,17 +1,19 @@
 """One affine map for a whole signal: its amplitude to a given range and back."""
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._windows import (
+    LARGEST,
     WindowTransformerMixin,
+    forget,
     require_finite,
     validate_inverse,
     validate_windows,
 )
-
-_LARGEST_SPAN = float(np.finfo(np.float32).max)
 
 
 class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimator):
@@ -38,6 +40,9 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
     data_range_ : float
         The largest less the smallest sample seen in `fit`, in the signal's unit;
         1.0 for a constant signal, which is mapped to ``feature_range[0]``.
+
+    feature_range_ : tuple of float
+        The `feature_range` that was fitted.
 
     row_shape_ : tuple of int
         Shape of one row of `X` seen in `fit`.
@@ -96,22 +101,31 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
             If `feature_range` is not increasing, or `X` is not finite or spans
             more than float32 can hold.
         """
-        low, high = self.feature_range
-        if not low < high:
-            raise ValueError(
-                f"feature_range={self.feature_range} is not increasing: "
-                "give (low, high) with low < high."
-            )
+        forget(self)
+        feature_range = self._checked_range()
         X = validate_windows(self, X, reset=True)
         data_min, data_max = float(X.min()), float(X.max())
-        if data_max - data_min > _LARGEST_SPAN:
+        if data_max - data_min > LARGEST:
             raise ValueError(
                 f"X spans {data_min:.3g} to {data_max:.3g}, more than float32 can "
                 "hold: give it in a larger unit."
             )
+        self.feature_range_ = feature_range
         self.data_min_ = data_min
         self.data_range_ = (data_max - data_min) or 1.0
         return self
+
+    def _checked_range(self):
+        if (
+            len(self.feature_range) != 2
+            or not all(isinstance(end, Real) for end in self.feature_range)
+            or not -LARGEST < self.feature_range[0] < self.feature_range[1] < LARGEST
+        ):
+            raise ValueError(
+                f"feature_range={self.feature_range}: expected (low, high), two finite "
+                "numbers with low < high, within the range of float32."
+            )
+        return tuple(map(float, self.feature_range))
 
     def transform(self, X):
         """Map the signal to `feature_range`.
@@ -135,7 +149,7 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
         """
         check_is_fitted(self, "data_min_")
         X = validate_windows(self, X, reset=False)
-        low, high = self.feature_range
+        low, high = self.feature_range_
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             scaled = X - self.data_min_
             scaled /= self.data_range_
@@ -170,7 +184,7 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
         """
         check_is_fitted(self, "data_min_")
         X = validate_inverse(self, X, self.row_shape_)
-        low, high = self.feature_range
+        low, high = self.feature_range_
         with np.errstate(over="ignore"):
             original = X - low
             original /= high - low

@@ -17,6 +17,7 @@ from sktok._training import seeded, train
 from sktok._windows import (
     WindowTransformerMixin,
     feature_names,
+    forget,
     require_finite,
     validate_inverse,
     validate_windows,
@@ -24,6 +25,7 @@ from sktok._windows import (
 from sktok.networks import DimReduction, map_chunks
 
 _SCALE_FIRST = "scale the signal first, for instance with AmplitudeScaler."
+_CHUNK_SAMPLES = 16_384  # samples of signal that pass through a network at once
 
 
 def resolve_device(device):
@@ -44,8 +46,19 @@ def resolve_device(device):
 
 def build_network(network, block_size, latent_dim):
     """The module that the parameter `network` stands for."""
+    if isinstance(network, torch.nn.Module):
+        raise ValueError(
+            f"network is an instance of {type(network).__name__}: give the class, or a "
+            "function (block_size, latent_dim) -> torch.nn.Module."
+        )
     factory = DimReduction if network == "dimreduction" else network
-    return factory(block_size, latent_dim)
+    built = factory(block_size, latent_dim)
+    if not (hasattr(built, "encode") and hasattr(built, "decode")):
+        raise ValueError(
+            f"network gives a {type(built).__name__} without the methods encode and "
+            "decode: see sktok.networks for what they do."
+        )
+    return built
 
 
 def check_network(network, windows, latent_dim):
@@ -58,8 +71,8 @@ def check_network(network, windows, latent_dim):
             raise ValueError(
                 f"The network encodes {tuple(windows[:1].shape)} (windows, blocks, "
                 f"block_size) to {tuple(latents.shape)}, expected {expected} (windows, "
-                f"blocks, latent_dim). With warm_start=True, latent_dim and network "
-                "must stay as they were."
+                "blocks, latent_dim). Mend its encode; or, if warm_start=True goes on "
+                "from an earlier fit, leave latent_dim as it was."
             )
         signal = network.decode(latents)
     if signal.shape != windows[:1].shape:
@@ -82,7 +95,9 @@ def quantize_by(quantizer):
         values = latents.detach().cpu().numpy()
         if not np.isfinite(values).all():
             raise FloatingPointError("the latents are not finite")
-        tokens = quantizer.fit(values).transform(values)
+        if latents.requires_grad:  # in training, not when held-out windows pass
+            quantizer.fit(values)
+        tokens = quantizer.transform(values)
         centers = torch.from_numpy(quantizer.inverse_transform(tokens)).to(latents)
         edges = quantizer.edges_
         edges = edges if isinstance(edges, list) else [edges]
@@ -116,7 +131,9 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     quantizer : BinQuantizer or None, default=None
         Quantiser to train the network with; `None` gives latents in place of tokens.
-        The gradient passes straight through its rounding, within its limits.
+        The gradient passes straight through its rounding, within its limits. Bins that
+        depend on the latents are fitted anew in each step, which
+        ``strategy="kmeans"`` makes slow.
 
     max_steps : int, default=2000
         Number of gradient steps.
@@ -146,8 +163,8 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         Whether `fit` goes on from the network of the last `fit`.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds the first weights, the batches and the held-out windows. torch's and
-        numpy's global generators are left as they were.
+        Seeds the first weights, the batches and the held-out windows. torch's global
+        generator is left as it was, and so is numpy's, unless it is asked for by None.
 
     verbose : int, default=0
         Whether to show a progress bar with the loss.
@@ -165,6 +182,9 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     block_size_ : int
         Number of samples in a block.
+
+    latent_dim_ : int
+        The `latent_dim` that was fitted.
 
     loss_curve_ : list of float
         Mean squared error of the batch at each step, in the square of the unit of `X`.
@@ -194,6 +214,9 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
     -----
     Computation is in float32. The tokens of a window do not depend on the batch it
     comes in, nor on the number of threads; other hardware may round differently.
+    Training sums in another order with another number of threads, and so leads to
+    another network. A network of one's own that draws random numbers in training,
+    such as dropout, draws them from torch's global generator.
 
     References
     ----------
@@ -288,21 +311,16 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there are fewer than two blocks in a batch, the network does not give
-            the shapes agreed on, or the loss is not finite, which very large values
-            or learning rates lead to.
+            If the network of Table 1 gets fewer than two blocks a batch, a network does
+            not give the shapes agreed on, or the loss is not finite, which very large
+            values or learning rates lead to.
         """
         warm = self.warm_start and hasattr(self, "network_")
         if not warm:
-            vars(self).pop("network_", None)  # a fit that fails leaves it unfitted
+            forget(self)
         X = validate_windows(self, X, reset=not warm, dtype=np.float32)
         windows = torch.from_numpy(np.array(self._as_blocks(X)))
-        n_windows, n_blocks, block_size = windows.shape
-        if min(n_windows, self.batch_size) * n_blocks < 2:
-            raise ValueError(
-                f"A batch of n_samples={min(n_windows, self.batch_size)} window of one "
-                "block is too little for batch normalisation: give two blocks at least."
-            )
+        block_size = windows.shape[-1]
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(np.iinfo(np.int32).max))
         if warm:
@@ -316,8 +334,15 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             windows, validation = train_test_split(
                 windows, test_size=self.validation_fraction, random_state=random_state
             )
+        n_windows = min(len(windows), self.batch_size)
+        if self.network == "dimreduction" and n_windows * windows.shape[1] < 2:
+            raise ValueError(
+                f"A batch of n_samples={n_windows} window of one block is too little "
+                "for batch normalisation: give two blocks at least."
+            )
         quantizer = None if self.quantizer is None else clone(self.quantizer)
         history = self._train(network, windows, validation, quantizer, seed)
+        self.latent_dim_ = self.latent_dim
         if quantizer is not None:
             quantizer.fit(self._encode(network, X))
 
@@ -358,6 +383,11 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
     @property
     def n_tokens_(self):
         """Size of the vocabulary: tokens are in ``range(n_tokens_)``."""
+        if getattr(self, "quantizer_", None) is None:
+            raise AttributeError(
+                "There are no tokens without a fitted quantizer: n_tokens_ is that of "
+                "the quantiser behind, or of quantizer=BinQuantizer(...) after fit."
+            )
         return self.quantizer_.n_tokens_
 
     def transform(self, X):
@@ -413,7 +443,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "network_")
         if self.quantizer_ is None:
-            X = validate_inverse(self, X, (*self.row_shape_[:-1], self.latent_dim))
+            X = validate_inverse(self, X, (*self.row_shape_[:-1], self.latent_dim_))
         else:
             X = self.quantizer_.inverse_transform(X)
         latents = self._as_blocks(X.astype(np.float32, copy=False))
@@ -428,7 +458,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
     def _encode(self, network, X):
         """Latents of validated rows, in rows of as many axes."""
         latents = self._apply(network, "encode", self._as_blocks(X))
-        latents = latents.reshape(len(X), *self.row_shape_[:-1], self.latent_dim)
+        latents = latents.reshape(len(X), *self.row_shape_[:-1], self.latent_dim_)
         return require_finite(latents, X, _SCALE_FIRST)
 
     def _apply(self, network, method, X):
@@ -436,7 +466,8 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         device = resolve_device(self.device)
         if device.type != "cpu":
             network = copy.deepcopy(network).to(device)
-        return map_chunks(getattr(network, method), X, device)
+        chunk = max(1, _CHUNK_SAMPLES // self.n_features_in_)
+        return map_chunks(getattr(network, method), X, device, chunk)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the tokens of a window, or of its latents laid end to end.
@@ -455,7 +486,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         if self.quantizer_ is not None:
             names = self.quantizer_.get_feature_names_out()
         else:
-            n_latents = math.prod(self.row_shape_[:-1]) * self.latent_dim
+            n_latents = math.prod(self.row_shape_[:-1]) * self.latent_dim_
             names = [f"latent{i}" for i in range(n_latents)]
         return feature_names(self, names, input_features)
 

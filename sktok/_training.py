@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 _CHECK_EVERY = 50  # steps between two looks at the validation loss, at least
-_global_generator = Lock()
+_generator_lock = Lock()
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def seeded(seed):
     torch initialises layers from its global generator, which is put back as it was;
     only one thread at a time may borrow it.
     """
-    with _global_generator:
+    with _generator_lock:
         state = torch.get_rng_state()
         try:
             torch.default_generator.manual_seed(seed)
@@ -107,7 +107,7 @@ def train(
     Raises
     ------
     FloatingPointError
-        If the loss is not finite.
+        If the loss or the weights are not finite.
     """
 
     def loss_of(batch):
@@ -119,14 +119,15 @@ def train(
     history, best = History(), BestWeights()
     batch_size = min(batch_size, len(windows))
     check_every = max(_CHECK_EVERY, len(windows) // batch_size)
+    total_steps = max_steps + 1
     optimizer = torch.optim.AdamW(
         network.parameters(), learning_rate, weight_decay=0.0, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         learning_rate,
-        total_steps=max_steps + 1,
-        pct_start=0.1,
+        total_steps=total_steps,
+        pct_start=max(0.1, 1.5 / total_steps),  # a warm-up of one step fails in torch
         cycle_momentum=False,
     )
     batches = _batches(len(windows), batch_size, generator)
@@ -154,6 +155,8 @@ def train(
                     break
     if validation is not None:
         network.load_state_dict(best.weights)
+    if not all(weights.isfinite().all() for weights in network.parameters()):
+        raise FloatingPointError("weights that are not finite")
     network.eval()
     return history
 

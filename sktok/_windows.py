@@ -15,6 +15,13 @@ from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 FLOATS = (np.float64, np.float32)
+LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32
+
+
+def forget(estimator):
+    """Drop what an earlier `fit` learned, so that one that fails leaves nothing."""
+    for name in [n for n in vars(estimator) if n.endswith("_") and n[0] != "_"]:
+        delattr(estimator, name)
 
 
 def validate_windows(estimator, X, *, reset, dtype=FLOATS):
@@ -30,7 +37,8 @@ def validate_windows(estimator, X, *, reset, dtype=FLOATS):
         X = np.asarray(X)
         row_shape = X.shape[1:]
         X = X.reshape(len(X), math.prod(row_shape))
-    X = validate_data(estimator, X, reset=reset, dtype=dtype)
+    with np.errstate(over="ignore"):  # an overflow to infinity is refused as such
+        X = validate_data(estimator, X, reset=reset, dtype=dtype)
     row_shape = row_shape or X.shape[1:]
     if reset:
         estimator.row_shape_ = row_shape
@@ -81,7 +89,8 @@ class WindowTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if "transform" in cls.__dict__:
+        is_wrapped = "transform" in cls._sklearn_auto_wrap_output_keys
+        if is_wrapped and "transform" in vars(cls):
             # scikit-learn has just wrapped `transform`; wrap the method itself.
             cls.transform = _frame_two_axes(cls.transform.__wrapped__)
 

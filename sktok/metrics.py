@@ -6,7 +6,6 @@ calls `transform` and `inverse_transform` of any transformer or Pipeline that ha
 
 import numpy as np
 from scipy.stats import entropy
-from sklearn.metrics import mean_absolute_error, mean_squared_error
 from sklearn.utils import check_array
 
 __all__ = [
@@ -56,7 +55,8 @@ def neg_reconstruction_mse(estimator, X, y=None):
     estimator : transformer or Pipeline
         Fitted, with `transform` and `inverse_transform`.
 
-    X : array-like of shape (n_windows, window_length)
+    X : array-like of shape (n_windows, window_length) or \
+            (n_windows, n_blocks, block_size)
         Windows of a signal.
 
     y : None
@@ -78,7 +78,8 @@ def neg_reconstruction_mse(estimator, X, y=None):
     ...     scoring=neg_reconstruction_mse,
     ... )
     """
-    return -float(mean_squared_error(X, reconstruct(estimator, X)))
+    X, X_hat = _same_shape(X, reconstruct(estimator, X))
+    return -float(np.mean((X - X_hat) ** 2))
 
 
 def neg_reconstruction_mae(estimator, X, y=None):
@@ -89,7 +90,8 @@ def neg_reconstruction_mae(estimator, X, y=None):
     estimator : transformer or Pipeline
         Fitted, with `transform` and `inverse_transform`.
 
-    X : array-like of shape (n_windows, window_length)
+    X : array-like of shape (n_windows, window_length) or \
+            (n_windows, n_blocks, block_size)
         Windows of a signal.
 
     y : None
@@ -100,14 +102,16 @@ def neg_reconstruction_mae(estimator, X, y=None):
     float
         In the unit of `X`; 0 is best.
     """
-    return -float(mean_absolute_error(X, reconstruct(estimator, X)))
+    X, X_hat = _same_shape(X, reconstruct(estimator, X))
+    return -float(np.mean(np.abs(X - X_hat)))
 
 
 def prd(X, X_hat, *, centered):
     """Percentage root-mean-square difference.
 
-    ``100 * sqrt(sum((X - X_hat)**2) / sum(X**2))``. Both forms are in use and differ
-    much where the signal has an offset, hence no default for `centered`.
+    ``100 * sqrt(sum((X - X_hat)**2) / sum((X - m)**2))``, where ``m`` is 0 or, if
+    `centered`, the mean of `X`. Both forms are in use and differ much where the signal
+    has an offset, hence no default.
 
     Parameters
     ----------
@@ -118,8 +122,8 @@ def prd(X, X_hat, *, centered):
         Its reconstruction.
 
     centered : bool
-        Whether to subtract the mean of `X` from `X` in the denominator (PRDN, or
-        PRD1), which makes the figure independent of the offset.
+        Whether to leave the mean of `X` out of the denominator (PRDN, or PRD1), which
+        makes the figure independent of the offset.
 
     Returns
     -------
@@ -174,21 +178,29 @@ def snr_db(X, X_hat, *, centered=True):
 
 def _noise_to_signal(X, X_hat, centered):
     """Power of the error over power of the signal."""
-    X, X_hat = (
-        check_array(x, dtype=np.float64, ensure_2d=False, allow_nd=True)
-        for x in (X, X_hat)
-    )
-    if X.shape != X_hat.shape:
-        raise ValueError(
-            f"X has shape {X.shape} and X_hat has shape {X_hat.shape}, expected the "
-            "same: compare a signal with its own reconstruction."
-        )
+    X, X_hat = _same_shape(X, X_hat)
+    largest = max(np.abs(X).max(), np.abs(X_hat).max()) or 1.0
+    X, X_hat = X / largest, X_hat / largest  # squares of huge values would overflow
     noise = np.sum((X - X_hat) ** 2)
     signal = np.sum((X - X.mean()) ** 2) if centered else np.sum(X**2)
     if noise == 0:
         return 0.0
     with np.errstate(divide="ignore"):
         return noise / signal
+
+
+def _same_shape(X, X_hat):
+    """A signal and its reconstruction as arrays of float64, if they match."""
+    X, X_hat = (
+        check_array(x, dtype=np.float64, ensure_2d=False, allow_nd=True)
+        for x in (X, X_hat)
+    )
+    if X.shape != X_hat.shape:
+        raise ValueError(
+            f"The signal has shape {X.shape} and the reconstruction {X_hat.shape}, "
+            "expected the same: compare a signal with its own reconstruction."
+        )
+    return X, X_hat
 
 
 def token_entropy(tokens):

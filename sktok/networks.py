@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import nn
 
-_CHUNK_SAMPLES = 16_384
-
 
 class DimReduction(nn.Module):
     """The paper's convolutional autoencoder, layer for layer (Table 1).
@@ -67,12 +65,9 @@ class DimReduction(nn.Module):
         if latent_dim != 32:
             encoder = [*encoder, nn.Conv1d(32, latent_dim, kernel_size=1)]
             decoder = [nn.Conv1d(latent_dim, 32, kernel_size=1), *decoder]
-        self.encoder = nn.Sequential(
-            *encoder
-        )  # (B, 1, block_size) -> (B, latent_dim, 1)
-        self.decoder = nn.Sequential(
-            *decoder
-        )  # (B, latent_dim, 1) -> (B, 1, block_size)
+        # (B, 1, block_size) -> (B, latent_dim, 1) -> (B, 1, block_size)
+        self.encoder = nn.Sequential(*encoder)
+        self.decoder = nn.Sequential(*decoder)
 
     def forward(self, x):
         """Encode and decode blocks as the table has them.
@@ -129,10 +124,10 @@ def _activated(convolution):
 
 
 @torch.inference_mode()
-def map_chunks(function, X, device):
-    """Apply ``encode`` or ``decode`` to an array of windows, piece by piece.
+def map_chunks(function, X, device, chunk):
+    """Apply ``encode`` or ``decode`` to an array of windows, chunk by chunk.
 
-    Every piece has the same shape, the last one filled up. Kernels are chosen, and
+    Every chunk has the same shape, the last one filled up. Kernels are chosen, and
     sums ordered, by shape; so a window gives the same bits in whatever batch it
     comes, and memory stays bounded.
 
@@ -147,12 +142,14 @@ def map_chunks(function, X, device):
     device : torch.device
         Where `function` computes.
 
+    chunk : int
+        Number of windows in a chunk.
+
     Returns
     -------
     ndarray of float32, shape (windows, blocks, m)
         Output.
     """
-    chunk = max(1, _CHUNK_SAMPLES // math.prod(X.shape[1:]))
     pieces = []
     for start in range(0, len(X), chunk):
         piece = X[start : start + chunk]

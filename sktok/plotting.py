@@ -1,9 +1,8 @@
 """Pictures in the form of scikit-learn's Displays. They need matplotlib."""
 
 import numpy as np
-from sklearn.utils import check_array
 
-from sktok.metrics import reconstruct
+from sktok.metrics import _same_shape, reconstruct
 
 __all__ = ["QuantizationDisplay", "ReconstructionDisplay"]
 
@@ -28,19 +27,6 @@ def _legend_above(ax):
     )
 
 
-def _same_shape(first, second, names):
-    first, second = (
-        check_array(a, dtype=np.float64, ensure_2d=False, allow_nd=True)
-        for a in (first, second)
-    )
-    if first.shape != second.shape:
-        raise ValueError(
-            f"{names[0]} has shape {first.shape} and {names[1]} has shape "
-            f"{second.shape}, expected the same."
-        )
-    return first.ravel(), second.ravel()
-
-
 class ReconstructionDisplay:
     """A signal and what a tokenizer makes of it (paper, Figures 1, 2 and 5).
 
@@ -59,9 +45,6 @@ class ReconstructionDisplay:
 
     unit : str or None, default=None
         Unit of the signal, for the axis.
-
-    block_size : int or None, default=None
-        Draws a tick at every block of so many samples, if given.
 
     Attributes
     ----------
@@ -92,17 +75,14 @@ class ReconstructionDisplay:
     'time (s)'
     """
 
-    def __init__(self, signal, reconstruction, *, fs=None, unit=None, block_size=None):
+    def __init__(self, signal, reconstruction, *, fs=None, unit=None):
         self.signal = signal
         self.reconstruction = reconstruction
         self.fs = fs
         self.unit = unit
-        self.block_size = block_size
 
     @classmethod
-    def from_estimator(
-        cls, estimator, X, *, fs=None, unit=None, block_size=None, ax=None, **kwargs
-    ):
+    def from_estimator(cls, estimator, X, *, fs=None, unit=None, ax=None, **kwargs):
         """Reconstruct windows and draw them, end to end.
 
         Parameters
@@ -118,9 +98,6 @@ class ReconstructionDisplay:
 
         unit : str or None, default=None
             Unit of the signal, for the axis.
-
-        block_size : int or None, default=None
-            Draws a tick at every block of so many samples, if given.
 
         ax : matplotlib Axes or None, default=None
             Axes to draw on; `None` makes a new figure.
@@ -138,15 +115,12 @@ class ReconstructionDisplay:
             reconstruct(estimator, X),
             fs=fs,
             unit=unit,
-            block_size=block_size,
             ax=ax,
             **kwargs,
         )
 
     @classmethod
-    def from_arrays(
-        cls, X, X_hat, *, fs=None, unit=None, block_size=None, ax=None, **kwargs
-    ):
+    def from_arrays(cls, X, X_hat, *, fs=None, unit=None, ax=None, **kwargs):
         """Draw windows and their reconstruction, end to end.
 
         Parameters
@@ -163,9 +137,6 @@ class ReconstructionDisplay:
         unit : str or None, default=None
             Unit of the signal, for the axis.
 
-        block_size : int or None, default=None
-            Draws a tick at every block of so many samples, if given.
-
         ax : matplotlib Axes or None, default=None
             Axes to draw on; `None` makes a new figure.
 
@@ -177,8 +148,8 @@ class ReconstructionDisplay:
         display : ReconstructionDisplay
             What was drawn.
         """
-        signal, reconstruction = _same_shape(X, X_hat, ("X", "X_hat"))
-        display = cls(signal, reconstruction, fs=fs, unit=unit, block_size=block_size)
+        signal, reconstruction = (x.ravel() for x in _same_shape(X, X_hat))
+        display = cls(signal, reconstruction, fs=fs, unit=unit)
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, signal_kwargs=None, reconstruction_kwargs=None):
@@ -216,9 +187,6 @@ class ReconstructionDisplay:
                 **reconstruction_style | (reconstruction_kwargs or {}),
             ),
         ]
-        if self.block_size is not None:
-            self.ax_.set_xticks(time[:: self.block_size], minor=True)
-            self.ax_.tick_params(axis="x", which="minor", direction="in", top=True)
         self.ax_.set_xlabel("time (s)" if self.fs else "sample")
         self.ax_.set_ylabel(f"amplitude ({self.unit})" if self.unit else "amplitude")
         self.ax_.margins(x=0)
@@ -332,7 +300,7 @@ class QuantizationDisplay:
         display : QuantizationDisplay
             What was drawn.
         """
-        values, quantized = _same_shape(values, quantized, ("values", "quantized"))
+        values, quantized = (x.ravel() for x in _same_shape(values, quantized))
         return cls(values, quantized, limits=limits).plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, values_kwargs=None, quantized_kwargs=None):
@@ -356,7 +324,7 @@ class QuantizationDisplay:
         """
         self.figure_, self.ax_ = _axes(ax)
         index = np.arange(len(self.values))
-        values_style = {"color": "0.6", "marker": "o", "label": "latent"}
+        values_style = {"color": "0.6", "marker": "o", "label": "value"}
         quantized_style = {
             "color": "tab:red",
             "where": "mid",
@@ -371,7 +339,7 @@ class QuantizationDisplay:
         ]
         for limit in self.limits or ():
             self.ax_.axhline(limit, color="0.3", linestyle="--", linewidth=0.8)
-        self.ax_.set_xlabel("latent, in order of time")
+        self.ax_.set_xlabel("index")
         self.ax_.set_ylabel("value")
         self.ax_.margins(x=0)
         _legend_above(self.ax_)

@@ -40,6 +40,13 @@ def test_bad_input(fit_on, transformed, message):
         BlockSegmenter(10).fit(fit_on).transform(transformed)
 
 
+def test_a_block_size_set_after_fit_changes_nothing():
+    X = np.ones((2, 10))
+    segmenter = BlockSegmenter(5).fit(X).set_params(block_size=2)
+    assert segmenter.transform(X).shape == (2, 2, 5)
+    assert len(segmenter.get_feature_names_out()) == 10
+
+
 def test_bad_blocks():
     segmenter = BlockSegmenter(5).fit(np.ones((2, 10)))
     with pytest.raises(ValueError, match=r"shape \(5, 2\).*shape \(2, 5\)"):

@@ -30,6 +30,16 @@ def write_record(folder, name, signal, leads=("I", "II"), fs=FS, unit="mV"):
     return folder / name
 
 
+def rename_leads(path, name):
+    """Give all leads one name, which wfdb reads but would not write."""
+    header = path.with_name(path.name + ".hea")
+    lines = [
+        line.rpartition(" ")[0] + f" {name}" if ".dat" in line else line
+        for line in header.read_text().splitlines()
+    ]
+    header.write_text("\n".join(lines) + "\n")
+
+
 @pytest.fixture
 def signal():
     """1,000 samples of two leads, in steps of 1/1000 mV."""
@@ -49,6 +59,8 @@ def test_load_ecg_is_real_and_in_millivolts(ecg):
     assert len(ecg.feature_names) == 250
     assert 3 < np.ptp(ecg.data) < 10
     assert load_ecg(window_length=1000).data.shape == (108, 1000)
+    with pytest.raises(ValueError, match="window_length=0: expected an int above 0"):
+        load_ecg(window_length=0)
 
 
 def test_load_ecg_is_where_it_says_in_record_208(ecg, mitdb_home):
@@ -80,6 +92,30 @@ def test_several_records_and_their_patients(tmp_path, signal):
     assert list(ecg.record) == ["a1", "a1", "a2", "a2", "b1", "b1"]
     assert list(ecg.groups) == ["a", "a", "a", "a", "b", "b"]
     assert list(load_wfdb(paths, window_length=1000).groups) == ["a1", "a2", "b1"]
+
+
+def test_records_of_one_name_are_kept_apart(tmp_path, signal):
+    paths = []
+    for ward in ("ward1", "ward2"):
+        (tmp_path / ward).mkdir()
+        paths.append(write_record(tmp_path / ward, "a1", signal))
+    ecg = load_wfdb(paths, window_length=1000)
+    assert list(ecg.groups) == list(ecg.record) == [str(path) for path in paths]
+    assert list(load_wfdb(paths, window_length=1000, groups=[0, 1]).groups) == [
+        "0",
+        "1",
+    ]
+
+
+def test_leads_without_a_name_or_with_the_same(tmp_path, signal):
+    record = write_record(tmp_path, "a1", signal)
+    rename_leads(record, "ECG")
+    ecg = load_wfdb(record, channel=1, window_length=1000)
+    np.testing.assert_allclose(ecg.data[0], signal[:, 1])
+    rename_leads(record, "")
+    assert set(load_wfdb(record, channel=1).lead) == {"1"}
+    with pytest.raises(ValueError, match="its 2 leads are 0, 1"):
+        load_wfdb(record, channel="ECG")
 
 
 def test_invalid_samples(tmp_path, signal):
@@ -124,12 +160,26 @@ def test_multi_segment_record(segmented, signal):
     assert set(ecg.record) == {"m"}
 
 
-def test_segments_without_a_gap(tmp_path, signal):
-    write_record(tmp_path, "m_1", signal[:400])
-    write_record(tmp_path, "m_2", signal[400:])
+@pytest.mark.parametrize("channel", [0, 1])
+@pytest.mark.parametrize("same_name", [False, True])
+def test_segments_without_a_gap(tmp_path, signal, channel, same_name):
+    for path in (
+        write_record(tmp_path, "m_1", signal[:400]),
+        write_record(tmp_path, "m_2", signal[400:]),
+    ):
+        if same_name:
+            rename_leads(path, "ECG")
     (tmp_path / "m.hea").write_text(f"m/2 2 {FS} 1000\nm_1 400\nm_2 600\n")
-    ecg = load_wfdb(tmp_path / "m", window_length=1000)
-    np.testing.assert_allclose(ecg.data[0], signal[:, 0])
+    ecg = load_wfdb(tmp_path / "m", channel=channel, window_length=1000)
+    np.testing.assert_allclose(ecg.data[0], signal[:, channel])
+
+
+def test_segments_that_do_not_go_together(tmp_path, signal):
+    write_record(tmp_path, "m_1", signal[:400])
+    write_record(tmp_path, "m_2", signal[400:], unit="uV")
+    (tmp_path / "m.hea").write_text(f"m/2 2 {FS} 1000\nm_1 400\nm_2 600\n")
+    with pytest.raises(ValueError, match="expected one of each"):
+        load_wfdb(tmp_path / "m")
 
 
 def test_damaged_segment(segmented):
@@ -138,22 +188,33 @@ def test_damaged_segment(segmented):
         load_wfdb(segmented, channel="II", missing="drop")
 
 
-def test_several_samples_a_frame_are_read_at_their_own_rate(tmp_path):
+def write_fast_record(folder, name, first, n_frames):
+    """Write a record whose second lead has four samples a frame."""
+    slow = np.arange(first, first + n_frames) / 1000
+    fast = np.arange(4 * first, 4 * (first + n_frames)) / 1000
     wfdb.wrsamp(
-        "fast",
+        name,
         fs=FS,
         units=["mV", "mV"],
         sig_name=["slow", "fast"],
-        e_p_signal=[np.arange(100) / 1000, np.arange(400) / 1000],
+        e_p_signal=[slow, fast],
         samps_per_frame=[1, 4],
         fmt=["16", "16"],
         adc_gain=[1000, 1000],
         baseline=[0, 0],
-        write_dir=str(tmp_path),
+        write_dir=str(folder),
     )
-    ecg = load_wfdb(tmp_path / "fast", channel="fast", window_length=400)
-    assert ecg.fs == 4 * FS
-    np.testing.assert_allclose(ecg.data.ravel(), np.arange(400) / 1000)
+    return folder / name
+
+
+def test_several_samples_a_frame_are_read_at_their_own_rate(tmp_path):
+    single = write_fast_record(tmp_path, "m_1", 0, 100)
+    write_fast_record(tmp_path, "m_2", 100, 50)
+    (tmp_path / "m.hea").write_text(f"m/2 2 {FS} 150\nm_1 100\nm_2 50\n")
+    for path, n_samples in ((single, 400), (tmp_path / "m", 600)):
+        ecg = load_wfdb(path, channel="fast", window_length=n_samples)
+        assert ecg.fs == 4 * FS
+        np.testing.assert_allclose(ecg.data[0], np.arange(n_samples) / 1000)
 
 
 def flip_a_bit(path):
@@ -175,7 +236,7 @@ def cut_short(path):
             ValueError,
             "truncated or damaged",
         ),
-        (lambda p: p.with_suffix(".dat").unlink(), FileNotFoundError, "a1.dat"),
+        (lambda p: p.with_suffix(".dat").unlink(), FileNotFoundError, "a1.dat: put"),
         (lambda p: p.with_suffix(".hea").unlink(), FileNotFoundError, "without exten"),
         (lambda p: p.with_suffix(".hea").write_text(""), ValueError, "not a readable"),
         (lambda p: p.with_suffix(".hea").write_text("a1 x"), ValueError, "not a read"),
@@ -199,6 +260,7 @@ def test_broken_records(record, damage, error, message):
         ({"channel": "V1"}, "no channel 'V1': its 2 leads are I, II"),
         ({"channel": 2}, "no channel 2: its 2 leads"),
         ({"channel": -1}, "no channel -1"),
+        ({"channel": True}, "no channel True"),
         ({"window_length": 1001}, "1000 samples, fewer than window_length=1001"),
         ({"window_length": 0}, "window_length=0"),
         ({"window_length": 2.5}, r"window_length=2\.5"),
@@ -267,7 +329,7 @@ def test_fetch_without_a_network_says_where_to_put_the_files(tmp_path, monkeypat
     with pytest.raises(OSError, match=r"no route to host.*by hand.*SKTOK_DATA") as e:
         fetch_mitdb("ds2", data_home=tmp_path)
     assert str(tmp_path / "mitdb") in str(e.value)
-    assert not (tmp_path / "mitdb").exists()
+    assert not list((tmp_path / "mitdb").iterdir())
     with pytest.raises(OSError, match=r"100 are not in .*download_if_missing=False"):
         fetch_mitdb(["100"], data_home=tmp_path, download_if_missing=False)
 
@@ -297,30 +359,32 @@ def test_fetch_downloads_what_is_missing(tmp_path, server, signal):
     ecg = fetch_mitdb(["100"], data_home=home, window_length=1000)
     np.testing.assert_allclose(ecg.data[0], signal[:, 0])
     files = {p.name for p in (home / "mitdb").iterdir()}
-    assert files == {"100.hea", "100.dat", "100.atr"}
-    fetch_mitdb(["100", "103"], data_home=home)
-    assert len(list((home / "mitdb").iterdir())) == 6
+    assert files == {"100.hea", "100.dat", "100.atr", datasets._DOWNLOADED}
     assert [p.name for p in home.iterdir()] == ["mitdb"]
+    with pytest.raises(OSError, match="connection reset"):  # goes on with 105
+        fetch_mitdb("ds2", data_home=home)
+    assert set(fetch_mitdb(["100", "103"], data_home=home).record) == {"100", "103"}
 
 
-def test_a_download_that_breaks_off_leaves_no_record(tmp_path, server):
+def test_a_download_that_breaks_off_leaves_no_half_a_record(tmp_path, server):
     home = tmp_path / "home"
-    (server / "103.dat").rename(server / "kept")
+    (server / "103.atr").rename(server / "kept")
     with pytest.raises(OSError, match="connection reset"):
         fetch_mitdb(["100", "103"], data_home=home)
-    assert not (home / "mitdb").exists()
-    (server / "kept").rename(server / "103.dat")
+    assert not list((home / "mitdb").glob("103*"))
+    assert [p.name for p in home.iterdir()] == ["mitdb"]
+    (server / "kept").rename(server / "103.atr")
     assert set(fetch_mitdb(["100", "103"], data_home=home).record) == {"100", "103"}
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_short])
-def test_a_damaged_download_leaves_no_record(tmp_path, server, damage):
+def test_a_damaged_download_leaves_no_half_a_record(tmp_path, server, damage):
     whole = (server / "103.dat").read_bytes()
     damage(server / "103.dat")
     home = tmp_path / "home"
     with pytest.raises(ValueError, match="damaged"):
         fetch_mitdb(["100", "103"], data_home=home)
-    assert not (home / "mitdb").exists()
+    assert not list((home / "mitdb").glob("103*"))
     (server / "103.dat").write_bytes(whole)
     assert set(fetch_mitdb(["100", "103"], data_home=home).record) == {"100", "103"}
 

@@ -1,7 +1,8 @@
-"""Public docstrings are numpydoc and say what the signatures say."""
+"""Public docstrings are numpydoc and say what the signatures say; links lead on."""
 
 import inspect
 import re
+from pathlib import Path
 
 import numpydoc.docscrape
 import pytest
@@ -13,6 +14,8 @@ import sktok.metrics
 import sktok.networks
 import sktok.plotting
 
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = [sktok, sktok.datasets, sktok.metrics, sktok.plotting]
 PUBLIC = [f"{m.__name__}.{name}" for m in MODULES for name in m.__all__]
 PUBLIC += ["sktok.networks.DimReduction"]
@@ -66,3 +69,15 @@ def test_documented_defaults_are_the_defaults(path):
             assert has_default == (bool(stated) or parameter.type == "None")
             if stated:
                 assert stated[1] in (repr(default), f'"{default}"'), parameter.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_project_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    assert page.name != "README.md" or links
+    missing = [
+        link
+        for link in links
+        if not link.startswith("http") and not (page.parent / link).exists()
+    ]
+    assert not missing

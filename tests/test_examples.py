@@ -46,6 +46,7 @@ def test_the_benchmark_of_the_paper(tmp_path, monkeypatch, ecg):
     with joblib.parallel_config("threading"):
         benchmark.main(tmp_path)
     page = (tmp_path / "paper.md").read_text()
+    assert "TODO" not in page
     rows = [line for line in page.splitlines() if line.startswith(("| 10", "| 2"))]
     assert len(rows) == 2 * (2 + 2 + 1)
     assert {p.name for p in tmp_path.glob("*.png")} == {

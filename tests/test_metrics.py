@@ -49,6 +49,7 @@ def test_extremes_are_infinite_and_not_nan():
     assert snr_db(constant, constant) == np.inf
     assert prd(constant, constant + 1, centered=True) == np.inf
     assert snr_db(constant, constant + 1) == -np.inf
+    np.testing.assert_allclose(prd([1e200, 0], [2e200, 0], centered=False), 100)
 
 
 def test_entropy_and_usage():

@@ -25,7 +25,7 @@ def quantizer(ecg):
 def test_reconstruction_from_estimator(quantizer, ecg):
     X = ecg.data[:3]
     display = ReconstructionDisplay.from_estimator(
-        quantizer, X, fs=ecg.fs, unit=ecg.unit, block_size=50
+        quantizer, X, fs=ecg.fs, unit=ecg.unit
     )
     signal, reconstruction = display.lines_
     np.testing.assert_array_equal(signal.get_ydata(), X.ravel())
@@ -35,7 +35,6 @@ def test_reconstruction_from_estimator(quantizer, ecg):
     np.testing.assert_allclose(signal.get_xdata()[-1], 749 / 360)
     assert display.ax_.get_xlabel() == "time (s)"
     assert display.ax_.get_ylabel() == "amplitude (mV)"
-    assert len(display.ax_.xaxis.get_minor_locator()()) == 15
 
 
 def test_quantization_from_estimator(quantizer, ecg):
@@ -67,7 +66,7 @@ def test_styles_are_passed_on():
 
 @pytest.mark.parametrize("display", [ReconstructionDisplay, QuantizationDisplay])
 def test_arrays_of_different_shape(display):
-    with pytest.raises(ValueError, match=r"shape \(2,\).*shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"shape \(2,\) and the reconstruction \(3,\)"):
         display.from_arrays([1.0, 2.0], [1.0, 2.0, 3.0])
 
 

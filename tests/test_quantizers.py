@@ -182,6 +182,31 @@ def test_float32_values_in_bins_too_narrow_for_float32():
     np.testing.assert_array_equal(quantizer.transform(X), [[0], [3]])
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("centers", ["midpoint", "mean"])
+def test_huge_values_give_no_nan(strategy, centers):
+    for X, limits in (([[1.7e308, 1.7e308]], "minmax"), ([[0.0, 1.7e308]], (-1, 1))):
+        quantizer = BinQuantizer(4, limits=limits, strategy=strategy, centers=centers)
+        assert np.isfinite(quantizer.fit(X).centers_).all()
+        assert np.isfinite(quantizer.inverse_transform(quantizer.transform(X))).all()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_parameters_set_after_fit_change_no_tokens(strategy):
+    X = np.random.default_rng(0).normal(size=(50, 4))
+    quantizer = BinQuantizer(8, strategy=strategy).fit(X)
+    tokens = quantizer.transform(X)
+    quantizer.set_params(n_bins=(2, 2), limits=(0, 1), strategy="uniform")
+    np.testing.assert_array_equal(quantizer.transform(X), tokens)
+
+
+def test_kmeans_keeps_its_digits_far_from_zero():
+    X = np.random.default_rng(0).normal(size=(1000, 1))
+    near = BinQuantizer(16, strategy="kmeans").fit(X)
+    far = BinQuantizer(16, strategy="kmeans").fit(X + 2.0**20)
+    np.testing.assert_allclose(far.edges_ - 2.0**20, near.edges_, atol=1e-8)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint64])
 def test_tokens_of_any_integer_dtype_come_back(dtype):
     quantizer = BinQuantizer(8).fit([[0.0, 1.0]])
@@ -199,6 +224,7 @@ def test_tokens_of_any_integer_dtype_come_back(dtype):
         ({"limits": ("a", 1)}, [[0.0]], r"tuple \(low, high\)"),
         ({"limits": (0, np.inf)}, [[0.0]], "finite"),
         ({"limits": (np.nan, 1)}, [[0.0]], "finite"),
+        ({"limits": (1e40, 1.001e40)}, [[0.0]], "range of float32"),
         ({"n_bins": 1}, [[0.0]], "'n_bins'"),
         ({"n_bins": (4, 4)}, np.ones((2, 3, 1)), "has 2 numbers.*latent dim.* has 1"),
         ({"n_bins": (4, 1)}, np.ones((2, 2)), "integers of at least 2"),

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import MinMaxScaler
 
 from sktok import AmplitudeScaler
@@ -75,6 +76,21 @@ def test_bad_input(fit_on, transformed, message):
         AmplitudeScaler().fit(fit_on).transform(transformed)
 
 
+def test_a_range_set_after_fit_changes_nothing():
+    X = np.array([[0.0, 1.0]])
+    scaler = AmplitudeScaler().fit(X).set_params(feature_range=(0, 10))
+    np.testing.assert_array_equal(scaler.transform(X), X)
+
+
+@pytest.mark.parametrize("scaler", [AmplitudeScaler(), AmplitudeScaler(clip=True)])
+def test_a_fit_that_fails_leaves_it_unfitted(scaler):
+    scaler.fit([[0.0, 1.0]])
+    with pytest.raises(ValueError, match="more than float32"):
+        scaler.fit([[-1e300, 0.0, 1e300]])
+    with pytest.raises(NotFittedError):
+        scaler.transform([[0.0, 1.0, 2.0]])
+
+
 def test_bad_inverse():
     scaler = AmplitudeScaler().fit([[0.0, 1e30]])
     with pytest.raises(ValueError, match=r"shape \(3,\).*shape \(2,\)"):
@@ -83,7 +99,10 @@ def test_bad_inverse():
         scaler.inverse_transform(np.float32([[1e30, 0.0]]))
 
 
-@pytest.mark.parametrize("feature_range", [(1.0, 0.0), (1.0, 1.0)])
-def test_range_that_does_not_increase(feature_range):
-    with pytest.raises(ValueError, match=r"not increasing.*low < high"):
+@pytest.mark.parametrize(
+    "feature_range",
+    [(1.0, 0.0), (1.0, 1.0), (0, 1, 2), ("a", 1), (0, np.inf), (np.nan, 1), (0, 1e40)],
+)
+def test_bad_range(feature_range):
+    with pytest.raises(ValueError, match=r"two finite numbers with low < high"):
         AmplitudeScaler(feature_range).fit([[0.0, 1.0]])

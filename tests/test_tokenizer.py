@@ -1,6 +1,5 @@
 """ConvAETokenizer: what it learns, what it promises, what it refuses."""
 
-import io
 import pickle
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_score, train_test_split
 
 from sktok import BinQuantizer, BlockSegmenter, ConvAETokenizer, make_paper_tokenizer
 from sktok.metrics import neg_reconstruction_mse, reconstruct
@@ -28,6 +28,13 @@ class Linear(torch.nn.Module):
 
     def decode(self, z):
         return self.up(z)
+
+
+class SteepAtZero(Linear):
+    """Its loss is finite, its gradient is not."""
+
+    def decode(self, z):
+        return super().decode(z * 0.0) + torch.sqrt(self.down.bias * 0.0)
 
 
 class WrongLatents(Linear):
@@ -78,6 +85,8 @@ def test_fitted_attributes(blocks, quick):
     assert len(tokenizer.validation_loss_curve_) == 1
     assert tokenizer.quantizer_ is None
     assert not hasattr(tokenizer, "n_tokens_")
+    with pytest.raises(AttributeError, match="no tokens without a fitted quantizer"):
+        tokenizer.n_tokens_  # noqa: B018
     assert not tokenizer.network_.training
 
 
@@ -169,8 +178,15 @@ def test_warm_start_goes_on(blocks, quick):
     assert -neg_mse(tokenizer, blocks) < loss
     assert tokenizer.network_ is not first
     assert clone(tokenizer).set_params(warm_start=False).fit(blocks).n_steps_ == 30
-    with pytest.raises(ValueError, match="latent_dim and network must stay"):
+    with pytest.raises(ValueError, match="leave latent_dim as it was"):
         tokenizer.set_params(latent_dim=2).fit(blocks)
+
+
+def held_out_windows(blocks, fraction):
+    """The windows that random_state=0 holds out, once the seed of weights is drawn."""
+    random_state = np.random.RandomState(0)
+    random_state.randint(np.iinfo(np.int32).max)
+    return train_test_split(blocks, test_size=fraction, random_state=random_state)[1]
 
 
 def test_early_stopping_keeps_the_best_weights(blocks, quick):
@@ -182,8 +198,25 @@ def test_early_stopping_keeps_the_best_weights(blocks, quick):
         learning_rate=0.3,
     ).fit(blocks)
     curve = tokenizer.validation_loss_curve_
-    assert tokenizer.n_steps_ < 5000
-    assert curve[-1] >= min(curve)
+    assert tokenizer.n_steps_ == 50 * len(curve) < 5000
+    assert curve[-1] > min(curve)
+    held_out = held_out_windows(blocks, 0.5)
+    np.testing.assert_allclose(-neg_mse(tokenizer, held_out), min(curve), rtol=1e-4)
+
+
+def test_held_out_windows_do_not_move_the_bins(blocks, quick):
+    """The loss of held-out windows is that of bins fitted on the others."""
+    few = BinQuantizer(4)
+    tokenizer = quick(early_stopping=True, quantizer=few, learning_rate=1e-9)
+    tokenizer.set_params(batch_size=60, validation_fraction=0.1).fit(blocks)
+    held_out = held_out_windows(blocks, 0.1)
+    loss = tokenizer.validation_loss_curve_[-1]
+    np.testing.assert_allclose(-neg_mse(tokenizer, held_out), loss, rtol=0.05)
+
+
+@pytest.mark.parametrize("max_steps", range(1, 25))
+def test_any_number_of_steps(blocks, quick, max_steps):
+    assert quick(max_steps=max_steps).fit(blocks[:4]).n_steps_ == max_steps
 
 
 def test_progress_bar_shows_the_loss(blocks, quick, capsys):
@@ -212,6 +245,8 @@ def test_a_network_of_ones_own(blocks):
             r"encodes \(1, 25, 10\).*to \(1, 25, 10\), expected \(1, 25, 1\)",
         ),
         (WrongSignal, r"decodes to \(1, 25, 1\), expected .* \(1, 25, 10\)"),
+        (Linear(10, 1), "instance of Linear: give the class"),
+        (torch.nn.Linear, "Linear without the methods encode and decode"),
     ],
 )
 def test_a_network_that_breaks_the_protocol(blocks, network, message):
@@ -219,11 +254,22 @@ def test_a_network_that_breaks_the_protocol(blocks, network, message):
         ConvAETokenizer(network).fit(blocks)
 
 
-def test_the_fitted_network_is_kept_on_the_cpu(fitted):
-    stream = io.BytesIO()
-    torch.save(fitted.network_.state_dict(), stream)
-    devices = {t.device.type for t in fitted.network_.state_dict().values()}
-    assert devices == {"cpu"}
+class Travelling(Linear):
+    """Notes where it was sent."""
+
+    def to(self, device):
+        self.journey = [*getattr(self, "journey", []), str(device)]
+        return self
+
+    def cpu(self):
+        return self.to("back")
+
+
+def test_the_fitted_network_comes_back_to_the_cpu(blocks):
+    tokenizer = ConvAETokenizer(Travelling, max_steps=1, device="cpu").fit(blocks)
+    assert tokenizer.network_.journey == ["cpu", "back"]
+    tokenizer.transform(blocks)
+    assert tokenizer.network_.journey == ["cpu", "back"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -262,7 +308,6 @@ def test_constant_signal(quick):
         (np.ones((2, 2, 2, 2)), "dim 4"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 def test_bad_fit(quick, X, message):
     with pytest.raises(ValueError, match=message):
         quick().fit(X)
@@ -320,6 +365,32 @@ def test_unfitted_use(blocks):
         BlockSegmenter().inverse_transform(blocks)
     with pytest.raises(NotFittedError, match="not fitted yet"):
         BinQuantizer().inverse_transform([[0]])
+
+
+def test_a_last_step_that_overflows_is_noticed(blocks, quick):
+    with pytest.raises(ValueError, match=r"diverged \(weights that are not finite"):
+        quick(max_steps=1, network=SteepAtZero).fit(blocks)
+
+
+def test_early_stopping_with_too_few_blocks(quick):
+    with pytest.raises(ValueError, match="two blocks at least"):
+        quick(early_stopping=True).fit(np.eye(2))
+
+
+def test_parameters_set_after_fit_change_no_tokens(blocks, quick):
+    tokenizer = quick(quantizer=BinQuantizer(8), max_steps=2).fit(blocks)
+    tokens = tokenizer.transform(blocks)
+    signal = tokenizer.inverse_transform(tokens)
+    tokenizer.set_params(latent_dim=3, quantizer=None, network=Linear)
+    np.testing.assert_array_equal(tokenizer.transform(blocks), tokens)
+    np.testing.assert_array_equal(tokenizer.inverse_transform(tokens), signal)
+
+
+def test_blocks_are_scored_as_windows_are(blocks, quick):
+    scores = cross_val_score(
+        quick(), blocks, scoring=neg_reconstruction_mse, cv=2, error_score="raise"
+    )
+    assert (scores < 0).all()
 
 
 def test_a_fit_that_fails_leaves_it_unfitted_or_as_it_was(blocks, quick):
