@@ -69,6 +69,18 @@ def test_layers_are_those_of_table_1():
     assert isinstance(network.decoder[-1], torch.nn.Sigmoid)
 
 
+@pytest.mark.parametrize(("n", "n_equal"), [(10, 4), (250, 244), (5, 1)])
+def test_upsampling_makes_the_middle_of_a_block_constant(n, n_equal):
+    """Why the table's decoder cannot rebuild large blocks, whatever the latents."""
+    torch.manual_seed(0)
+    network = DimReduction(n).double().eval()
+    with torch.inference_mode():
+        block = network.decoder(torch.randn(1, 32, 1, dtype=torch.float64))[0, 0]
+    middle = block[(n - n_equal) // 2 :][:n_equal]
+    torch.testing.assert_close(middle, middle[:1].expand(n_equal))
+    assert len(torch.unique((block * 1e9).round())) == n - n_equal + 1
+
+
 @pytest.mark.parametrize("block_size", [1, 2, 10])
 def test_encode_and_decode_treat_every_block_alone(block_size):
     network = DimReduction(block_size, latent_dim=2).eval()
