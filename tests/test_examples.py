@@ -68,10 +68,10 @@ def test_errors_are_given_in_microvolts(ecg):
 
     span = np.ptp(ecg.data)
     X = (ecg.data - ecg.data.min()) / span
-    figures = benchmark.figures(Shift(), X, X[:200], np.full(len(X), span))
-    outside = (X > X[:200].max()).any(axis=1) | (X < X[:200].min()).any(axis=1)
+    figures = benchmark.figures(Shift(), X, X[:20], np.full(len(X), span))
+    outside = (X > X[:20].max()).any(axis=1) | (X < X[:20].min()).any(axis=1)
     assert outside.any()
-    assert (benchmark.within_range(X, X[:200]) == ~outside).all()
+    assert (benchmark.within_range(X, X[:20]) == ~outside).all()
     np.testing.assert_allclose(figures["mse"], 1e-4)
     np.testing.assert_allclose(figures["rmse_uv"], 1000 * 0.01 * span)
     np.testing.assert_allclose(figures["prd"], 100 * 0.01 * span / ecg.data.std())
