@@ -323,24 +323,26 @@ network is trained through them.
 ## Where the paper's figures are reached, and where not
 
 With 32 numbers a block, which is what the table ends at, the network goes below the
-paper's figures for blocks of 10 and 5, on record 100 and on patients never seen, with
-and without bins; so does the complete process. One number a block, which is what the
-text says, does it for blocks of 10 on record 100 alone: trained on one patient, the
-network learns to put more into the number than the block's mean. These are the settings
-in which the paper's figures make sense. Its figures for blocks of 250 and 125 do not: in
-a signal scaled to [0, 1] the constant 0.5 has a mean squared error of at most 0.25, so
-they must be in other units, or the mark of a training that failed. Ours are far lower
-there and still useless as reconstructions, as Figure 2 shows.
+paper's figures for blocks of 10 and 5, on record 100 and on patients never seen,
+with and without bins; so does the complete process. One number a block, which is
+what the text says, does it for blocks of 10 on record 100 alone: trained on one
+patient, the network learns to put more into the number than the block's mean. These
+are the settings in which the paper's figures make sense. Its figures for blocks of
+250 and 125 do not: in a signal scaled to [0, 1] the constant 0.5 has a mean squared
+error of at most 0.25, so they must be in other units, or the mark of a training
+that failed. Ours are far lower there and still useless as reconstructions, as
+Figure 2 shows.
 
-One number a block does not reach the paper's figures on patients never seen, for any
-block of 10 samples or less. Averaging over the block makes the mean the first thing that
-training finds, and over many patients it finds little else. Nor can the decoder do much:
-its two upsamplings repeat samples, so that the middle of a block, 4 samples of 10 or 244
-of 250, has one and the same value whatever the latents are. For blocks of 2, the 32
-numbers stay above the paper's 0.000009 too. On record 100 that is due to a few windows
-with an artefact that leaves the range of everything seen in fit, where the sigmoid at
-the network's end does not follow; without them the error is several times below the
-paper's. On patients never seen it varies much with the seed.
+One number a block does not reach the paper's figures on patients never seen, for
+any block of 10 samples or less. Averaging over the block makes the mean the first
+thing that training finds, and over many patients it finds little else. Nor can the
+decoder do much: its two upsamplings repeat samples, so that the middle of a block,
+4 samples of 10 or 244 of 250, has one and the same value whatever the latents are.
+For blocks of 2, the 32 numbers stay above the paper's 0.000009 too. On record 100
+that is due to a few windows with an artefact that leaves the range of everything
+seen in fit, where the sigmoid at the network's end does not follow; without them
+the error is several times below the paper's. On patients never seen it varies much
+with the seed.
 
 ## The paper's Figures 1 to 5, on record 100
 
