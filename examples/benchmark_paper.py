@@ -303,10 +303,10 @@ Written by `make paper` (`examples/benchmark_paper.py`).
 
 Mean squared error of the reconstruction, each record scaled to its own [0, 1]. Median
 of the seeds {seeds}, and in brackets the smallest and the largest. *1 number* is the
-latent space of its text, one token a block; *32 numbers* is that of its Table 1,
-32 tokens a block. *256 bins* divide the latent space's own limits on the training
-windows (Figure 3); in the complete process (section 4.3) they divide -5 to 5, and the
-network is trained through them.
+latent space that the paper's text has, one token a block; *32 numbers* is that of its
+Table 1, 32 tokens a block. *256 bins* divide the latent space's own limits on the
+training windows (Figure 3); in the complete process (section 4.3) they divide -5 to 5,
+and the network is trained through them.
 
 ## Patients never seen: fit on DS1, tested on DS2
 
