@@ -119,17 +119,7 @@ def train(
     history, best = History(), BestWeights()
     batch_size = min(batch_size, len(windows))
     check_every = max(_CHECK_EVERY, len(windows) // batch_size)
-    total_steps = max_steps + 1
-    optimizer = torch.optim.AdamW(
-        network.parameters(), learning_rate, weight_decay=0.0, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        learning_rate,
-        total_steps=total_steps,
-        pct_start=max(0.1, 1.5 / total_steps),  # a warm-up of one step fails in torch
-        cycle_momentum=False,
-    )
+    optimizer, schedule = _one_cycle_adamw(network, learning_rate, max_steps)
     batches = _batches(len(windows), batch_size, generator)
     with tqdm(total=max_steps, unit="step", disable=not progress_bar) as bar:
         for step in range(1, max_steps + 1):
@@ -159,6 +149,22 @@ def train(
         raise FloatingPointError("weights that are not finite")
     network.eval()
     return history
+
+
+def _one_cycle_adamw(network, learning_rate, max_steps):
+    """AdamW, and a schedule that warms up for a tenth of the steps and cools down."""
+    optimizer = torch.optim.AdamW(
+        network.parameters(), learning_rate, weight_decay=0.0, fused=True
+    )
+    total_steps = max_steps + 1
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        learning_rate,
+        total_steps=total_steps,
+        pct_start=max(0.1, 1.5 / total_steps),  # a warm-up of one step fails in torch
+        cycle_momentum=False,
+    )
+    return optimizer, schedule
 
 
 def _mean(loss_of, network, validation):
