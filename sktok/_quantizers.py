@@ -1,7 +1,7 @@
 """Scalar quantisation: values to bins, bins to tokens, and both back."""
 
 import math
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
@@ -9,7 +9,13 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sktok._windows import LARGEST, feature_names, forget, validate_windows
+from sktok._windows import (
+    LARGEST,
+    feature_names,
+    forget,
+    validate_interval,
+    validate_windows,
+)
 
 
 def uniform_bins(values, low, high, n_bins):
@@ -231,36 +237,24 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
             would not fit 64 bits, or `X` spans more than float32 can hold.
         """
         forget(self)
-        self._check_limits()
+        limits = self.limits
+        if limits != "minmax":
+            limits = validate_interval("limits", limits)
         X = validate_windows(self, X, reset=True)
         self.is_uniform_ = self.strategy == "uniform"
         if isinstance(self.n_bins, tuple):
             self._check_bin_tuple(X.shape[-1])
             columns = np.moveaxis(X, -1, 0)
             bins = [
-                self._fit_bins(values.ravel(), n_bins)
+                self._fit_bins(values.ravel(), n_bins, limits)
                 for values, n_bins in zip(columns, self.n_bins, strict=True)
             ]
             self.edges_, self.centers_ = map(list, zip(*bins, strict=True))
             self.n_tokens_ = math.prod(self.n_bins)
         else:
-            self.edges_, self.centers_ = self._fit_bins(X.ravel(), self.n_bins)
+            self.edges_, self.centers_ = self._fit_bins(X.ravel(), self.n_bins, limits)
             self.n_tokens_ = int(self.n_bins)
         return self
-
-    def _check_limits(self):
-        if self.limits == "minmax":
-            return
-        expected = (
-            'expected "minmax" or a tuple (low, high) of finite numbers, low < high'
-        )
-        if len(self.limits) != 2 or not all(isinstance(v, Real) for v in self.limits):
-            raise ValueError(f"limits={self.limits}: {expected}.")
-        low, high = self.limits
-        if not (-LARGEST < low < high < LARGEST and high - low < LARGEST):
-            raise ValueError(
-                f"limits={self.limits}: {expected}, within the range of float32."
-            )
 
     def _check_bin_tuple(self, n_dims):
         if len(self.n_bins) != n_dims:
@@ -276,9 +270,9 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
                 "tokens, more than 64 bits can count: use fewer bins."
             )
 
-    def _fit_bins(self, values, n_bins):
+    def _fit_bins(self, values, n_bins, limits):
         """Edges and centres of `n_bins` bins for a vector of values."""
-        if self.limits == "minmax":
+        if limits == "minmax":
             low, high = float(values.min()), float(values.max())
             if high - low > LARGEST:
                 raise ValueError(
@@ -286,7 +280,7 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
                     "scale it first, or give limits."
                 )
         else:
-            low, high = map(float, self.limits)
+            low, high = limits
         edges = _STRATEGIES[self.strategy](values, low, high, n_bins)
         if self.is_uniform_:
             centers = uniform_centers(low, high, n_bins, values.dtype)

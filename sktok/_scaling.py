@@ -1,7 +1,5 @@
 """One affine map for a whole signal: its amplitude to a given range and back."""
 
-from numbers import Real
-
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted
@@ -11,6 +9,7 @@ from sktok._windows import (
     WindowTransformerMixin,
     forget,
     require_finite,
+    validate_interval,
     validate_inverse,
     validate_windows,
 )
@@ -102,7 +101,7 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
             more than float32 can hold.
         """
         forget(self)
-        feature_range = self._checked_range()
+        feature_range = validate_interval("feature_range", self.feature_range)
         X = validate_windows(self, X, reset=True)
         data_min, data_max = float(X.min()), float(X.max())
         if data_max - data_min > LARGEST:
@@ -114,18 +113,6 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
         self.data_min_ = data_min
         self.data_range_ = (data_max - data_min) or 1.0
         return self
-
-    def _checked_range(self):
-        if (
-            len(self.feature_range) != 2
-            or not all(isinstance(end, Real) for end in self.feature_range)
-            or not -LARGEST < self.feature_range[0] < self.feature_range[1] < LARGEST
-        ):
-            raise ValueError(
-                f"feature_range={self.feature_range}: expected (low, high), two finite "
-                "numbers with low < high, within the range of float32."
-            )
-        return tuple(map(float, self.feature_range))
 
     def transform(self, X):
         """Map the signal to `feature_range`.

@@ -7,6 +7,7 @@ of blocks is laid flat for its checks and restored behind them.
 
 import math
 from functools import wraps
+from numbers import Real
 
 import numpy as np
 from sklearn.base import TransformerMixin
@@ -22,6 +23,19 @@ def forget(estimator):
     """Drop what an earlier `fit` learned, so that one that fails leaves nothing."""
     for name in [n for n in vars(estimator) if n.endswith("_") and n[0] != "_"]:
         delattr(estimator, name)
+
+
+def validate_interval(name, interval):
+    """The two ends of a parameter that is an interval, as floats."""
+    is_pair = len(interval) == 2 and all(isinstance(end, Real) for end in interval)
+    if is_pair:
+        low, high = map(float, interval)
+        if -LARGEST < low < high < LARGEST and high - low < LARGEST:
+            return low, high
+    raise ValueError(
+        f"{name}={interval}: expected a tuple (low, high) of two finite numbers with "
+        "low < high, within the range of float32."
+    )
 
 
 def validate_windows(estimator, X, *, reset, dtype=FLOATS):
