@@ -1,8 +1,8 @@
 """scikit-learn estimators between ECG and tokens."""
 
 from sktok._blocks import BlockSegmenter
-from sktok._quantizers import BinQuantizer
-from sktok._recipes import make_paper_tokenizer
+from sktok._quantizers import BinQuantizer, VectorQuantizer
+from sktok._recipes import make_paper_tokenizer, make_tokenizer
 from sktok._scaling import AmplitudeScaler
 from sktok._tokenizer import ConvAETokenizer
 
@@ -13,5 +13,7 @@ __all__ = [
     "BinQuantizer",
     "BlockSegmenter",
     "ConvAETokenizer",
+    "VectorQuantizer",
     "make_paper_tokenizer",
+    "make_tokenizer",
 ]

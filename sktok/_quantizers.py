@@ -1,11 +1,13 @@
-"""Scalar quantisation: values to bins, bins to tokens, and both back."""
+"""Scalar and vector quantisation: values to tokens and back."""
 
 import math
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils import check_array
+from sklearn.cluster import KMeans
+from sklearn.metrics import pairwise_distances_argmin
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -102,6 +104,21 @@ _STRATEGIES = {
 }
 
 
+_KMEANS_VECTORS = 200_000  # that a codebook is fitted to, drawn from all
+
+
+def kmeans_codes(vectors, n_codes, max_iter, random_state):
+    """Centres of k-means; where there are fewer vectors than that, they repeat."""
+    if len(vectors) > _KMEANS_VECTORS:
+        vectors = vectors[random_state.permutation(len(vectors))[:_KMEANS_VECTORS]]
+    distinct = np.unique(vectors, axis=0)
+    if len(distinct) <= n_codes:
+        return np.resize(distinct, (n_codes, vectors.shape[1]))
+    largest = np.abs(vectors).max()  # squares of huge values would overflow
+    kmeans = KMeans(n_codes, n_init=1, max_iter=max_iter, random_state=random_state)
+    return kmeans.fit(vectors / largest).cluster_centers_ * largest
+
+
 def validate_tokens(tokens, n_tokens, width):
     """Check tokens: integers in ``range(n_tokens)``, `width` of them in a row."""
     tokens = check_array(tokens, dtype=None, input_name="tokens")
@@ -124,7 +141,33 @@ def validate_tokens(tokens, n_tokens, width):
     return tokens.astype(np.int64, copy=False)
 
 
-class BinQuantizer(TransformerMixin, BaseEstimator):
+class _Quantizer(TransformerMixin, BaseEstimator):
+    """What quantisers share: tokens have names, and are integers."""
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the tokens of a window.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Only checked against the names seen in `fit`.
+
+        Returns
+        -------
+        names : ndarray of str, shape (n_tokens_per_window,)
+            ``'token0'``, ``'token1'``, …
+        """
+        check_is_fitted(self, "row_shape_")
+        names = [f"token{i}" for i in range(self._n_tokens_per_window())]
+        return feature_names(self, names, input_features)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # tokens are integers
+        return tags
+
+
+class BinQuantizer(_Quantizer):
     """Scalar quantisation of values into bins, whose indices are the tokens.
 
     With the default uniform bins this is the paper's quantiser (section 3.2):
@@ -167,6 +210,10 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
     centers_ : ndarray of shape (n_bins,), or list of such
         Centres of the bins, in the dtype of the training values; for a tuple
         `n_bins` one array each.
+
+    codes_ : ndarray of shape (n_tokens_, 1) or (n_tokens_, len(n_bins))
+        What each token stands for: one centre, or for a tuple `n_bins` one for each
+        position.
 
     is_uniform_ : bool
         Whether the bins that were fitted are of equal width by construction.
@@ -364,6 +411,14 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
             values = self.centers_[tokens]
         return values.reshape(len(tokens), *self.row_shape_)
 
+    @property
+    def codes_(self):
+        """What each token stands for: ndarray of shape (n_tokens_, values of a token)."""
+        if isinstance(self.centers_, list):
+            grid = np.meshgrid(*self.centers_, indexing="ij")
+            return np.stack([values.ravel() for values in grid], axis=1)
+        return self.centers_[:, np.newaxis]
+
     def _digit_sizes(self):
         return tuple(len(centers) for centers in self.centers_)
 
@@ -373,24 +428,179 @@ class BinQuantizer(TransformerMixin, BaseEstimator):
             row_shape = row_shape[:-1]
         return math.prod(row_shape)
 
-    def get_feature_names_out(self, input_features=None):
-        """Names of the tokens of a window.
+
+class VectorQuantizer(_Quantizer):
+    """Vector quantisation: each block becomes the index of the code nearest to it.
+
+    The codebook is the centres of k-means. On blocks of a signal this is the
+    tokenizer without memory that others have to beat; inside
+    :class:`ConvAETokenizer` the codebook is trained with the network.
+
+    Parameters
+    ----------
+    n_codes : int, default=256
+        Number of codes, which is the size of the vocabulary. Where the training data
+        hold fewer distinct vectors, each of them becomes a code, and codes repeat.
+
+    max_iter : int, default=100
+        Largest number of passes of k-means over the data.
+
+    random_state : int, RandomState instance or None, default=None
+        Seeds k-means.
+
+    Attributes
+    ----------
+    codes_ : ndarray of shape (n_codes, dim)
+        The codebook, in the dtype of the training data.
+
+    n_tokens_ : int
+        Size of the vocabulary: tokens are in ``range(n_tokens_)``.
+
+    row_shape_ : tuple of int
+        Shape of one row of `X` seen in `fit`.
+
+    n_features_in_ : int
+        Number of values in a row of `X` seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns of `X` seen in `fit`, if they are all strings.
+
+    See Also
+    --------
+    BinQuantizer : Tokens that keep the order of values.
+    sktok.metrics.token_usage : Share of the codebook that is used.
+
+    Notes
+    -----
+    The codebook is that of :class:`sklearn.cluster.KMeans` on at most 200,000 vectors
+    drawn from `X`.
+
+    References
+    ----------
+    Y. Linde, A. Buzo and R. M. Gray, "An algorithm for vector quantizer design", IEEE
+    Transactions on Communications 28(1):84-95, 1980.
+
+    Examples
+    --------
+    >>> from sktok import BlockSegmenter, VectorQuantizer
+    >>> from sktok.datasets import load_ecg
+    >>> blocks = BlockSegmenter(block_size=10).fit_transform(load_ecg().data)
+    >>> quantizer = VectorQuantizer(64, random_state=0).fit(blocks)
+    >>> tokens = quantizer.transform(blocks)
+    >>> blocks.shape, tokens.shape
+    ((432, 25, 10), (432, 25))
+    >>> quantizer.inverse_transform(tokens).shape
+    (432, 25, 10)
+    """
+
+    _parameter_constraints: dict = {
+        "n_codes": [Interval(Integral, 2, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, n_codes=256, *, max_iter=100, random_state=None):
+        self.n_codes = n_codes
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    @property
+    def n_tokens_(self):
+        """Size of the vocabulary: tokens are in ``range(n_tokens_)``."""
+        return len(self.codes_)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the codebook.
 
         Parameters
         ----------
-        input_features : array-like of str or None, default=None
-            Only checked against the names seen in `fit`.
+        X : array-like of shape (n_windows, n_blocks, dim) or (n_windows, dim)
+            Vectors to quantise, such as blocks or latents; of two axes, each row is
+            one vector.
+
+        y : None
+            Ignored.
 
         Returns
         -------
-        names : ndarray of str, shape (n_tokens_per_window,)
-            ``'token0'``, ``'token1'``, …
-        """
-        check_is_fitted(self, "edges_")
-        names = [f"token{i}" for i in range(self._n_tokens_per_window())]
-        return feature_names(self, names, input_features)
+        self : VectorQuantizer
+            The fitted quantiser.
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []  # tokens are integers
-        return tags
+        Raises
+        ------
+        ValueError
+            If `X` is not finite, or larger than float32 can hold.
+        """
+        forget(self)
+        X = self._validate(X, reset=True)
+        codes = kmeans_codes(
+            X.reshape(-1, X.shape[-1]),
+            self.n_codes,
+            self.max_iter,
+            check_random_state(self.random_state),
+        )
+        self.codes_ = codes.astype(X.dtype, copy=False)
+        return self
+
+    def transform(self, X):
+        """Quantise blocks: the index of the nearest code of each.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_blocks, dim) or (n_windows, dim)
+            Vectors in rows of the shape seen in `fit`.
+
+        Returns
+        -------
+        tokens : ndarray of int64, shape (n_windows, n_blocks) or (n_windows, 1)
+            Tokens in ``range(n_tokens_)``.
+
+        Raises
+        ------
+        ValueError
+            If the rows of `X` have another shape than in `fit`, are not finite, or
+            larger than float32 can hold.
+        """
+        check_is_fitted(self, "codes_")
+        X = self._validate(X, reset=False)
+        vectors = X.reshape(-1, X.shape[-1])
+        tokens = pairwise_distances_argmin(vectors, self.codes_.astype(X.dtype))
+        return tokens.astype(np.int64, copy=False).reshape(len(X), -1)
+
+    def inverse_transform(self, X):
+        """Dequantise: each token becomes its code.
+
+        Parameters
+        ----------
+        X : array-like of int, shape (n_windows, n_blocks) or (n_windows, 1)
+            Tokens in ``range(n_tokens_)``.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_windows, n_blocks, dim) or (n_windows, dim)
+            Codes, in the dtype and row shape of the training data.
+
+        Raises
+        ------
+        TypeError
+            If the tokens are not integers.
+        ValueError
+            If a token is outside the vocabulary or the rows have another length.
+        """
+        check_is_fitted(self, "codes_")
+        tokens = validate_tokens(X, self.n_tokens_, self._n_tokens_per_window())
+        return self.codes_[tokens].reshape(len(tokens), *self.row_shape_)
+
+    def _validate(self, X, *, reset):
+        X = validate_windows(self, X, reset=reset)
+        largest = np.abs(X).max()
+        if largest > LARGEST:
+            raise ValueError(
+                f"X has values up to {largest:.3g} in magnitude, more than float32 can "
+                "hold: scale it first, for instance with AmplitudeScaler."
+            )
+        return X
+
+    def _n_tokens_per_window(self):
+        return math.prod(self.row_shape_[:-1])

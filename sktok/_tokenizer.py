@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,20 +13,26 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sktok._quantizers import BinQuantizer
+from sktok._bottlenecks import Bins, Codebook
+from sktok._quantizers import BinQuantizer, VectorQuantizer
+from sktok._search import search_tokens
 from sktok._training import seeded, train
 from sktok._windows import (
     WindowTransformerMixin,
     feature_names,
     forget,
     require_finite,
+    validate_interval,
     validate_inverse,
     validate_windows,
 )
-from sktok.networks import DimReduction, map_chunks
+from sktok.networks import ContextualAutoencoder, DimReduction, map_chunks
 
 _SCALE_FIRST = "scale the signal first, for instance with AmplitudeScaler."
 _CHUNK_SAMPLES = 16_384  # samples of signal that pass through a network at once
+_COUNT = Interval(Integral, 1, None, closed="left")
+_AUTO = StrOptions({"auto"})
+_BATCH_BLOCKS = 3200  # blocks in a gradient step, where batch_size="auto"
 
 
 def resolve_device(device):
@@ -44,13 +51,40 @@ def resolve_device(device):
     return torch.device(device)
 
 
-def build_network(network, block_size, latent_dim):
+def n_steps_for(n_blocks):
+    """Gradient steps that pay off for so many blocks to train on.
+
+    1,500 for five minutes of one patient, 6,000 for the half of MIT-BIH.
+    """
+    return int(np.clip(1500 * (n_blocks / 10_000) ** 0.28, 500, 10_000))
+
+
+def latent_dim_for(quantizer, block_size):
+    """Latents that make one token of a block."""
+    if isinstance(quantizer, VectorQuantizer):
+        return block_size
+    n_bins = getattr(quantizer, "n_bins", None)
+    return len(n_bins) if isinstance(n_bins, tuple) else 1
+
+
+def limits_for(quantizer):
+    """Limits that the latents need by construction, for a quantiser with bins."""
+    if not isinstance(quantizer, BinQuantizer):
+        return None
+    if quantizer.limits == "minmax":
+        return -1.0, 1.0
+    return validate_interval("limits", quantizer.limits)
+
+
+def build_network(network, block_size, latent_dim, limits):
     """The module that the parameter `network` stands for."""
     if isinstance(network, torch.nn.Module):
         raise ValueError(
             f"network is an instance of {type(network).__name__}: give the class, or a "
             "function (block_size, latent_dim) -> torch.nn.Module."
         )
+    if network == "contextual":
+        return ContextualAutoencoder(block_size, latent_dim, limits=limits)
     factory = DimReduction if network == "dimreduction" else network
     built = factory(block_size, latent_dim)
     if not (hasattr(built, "encode") and hasattr(built, "decode")):
@@ -82,67 +116,58 @@ def check_network(network, windows, latent_dim):
         )
 
 
-def quantize_by(quantizer):
-    """Both quantisation layers at once, for training: latents to bin centres.
-
-    The gradient passes straight through the rounding, but not through the clamping
-    to the limits, beyond which latents would otherwise run away. Bins that depend on
-    the data, such as those between the latent space's own limits, follow the latents
-    from batch to batch.
-    """
-
-    def quantize(latents):
-        values = latents.detach().cpu().numpy()
-        if not np.isfinite(values).all():
-            raise FloatingPointError("the latents are not finite")
-        if latents.requires_grad:  # in training, not when held-out windows pass
-            quantizer.fit(values)
-        tokens = quantizer.transform(values)
-        centers = torch.from_numpy(quantizer.inverse_transform(tokens)).to(latents)
-        edges = quantizer.edges_
-        edges = edges if isinstance(edges, list) else [edges]
-        low, high = (latents.new_tensor([e[end] for e in edges]) for end in (0, -1))
-        clamped = latents.clamp(low, high)
-        return clamped + (centers - clamped).detach()
-
-    return quantize
-
-
 class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
     """Compress blocks of a signal by a convolutional autoencoder trained on it.
 
     Each block of `block_size` samples becomes `latent_dim` numbers and, with a
-    `quantizer`, tokens; `inverse_transform` leads back to blocks. The paper
-    quantises the latents of a trained network (``quantizer=None`` here, with a
-    :class:`BinQuantizer` behind it), or trains the network with quantisation and
-    dequantisation as two layers around the latent space (its "complete process",
-    section 4.3; ``quantizer=BinQuantizer()`` here).
+    `quantizer`, tokens; `inverse_transform` leads back to blocks. A quantiser is
+    trained inside the network: a :class:`VectorQuantizer` has its codebook learned
+    with the weights, a :class:`BinQuantizer` stands for the paper's "complete
+    process" (section 4.3), quantisation and dequantisation as two layers around the
+    latent space. With ``quantizer=None`` a quantiser may follow in the Pipeline, as
+    in the paper's section 4.2.
 
     Parameters
     ----------
-    network : "dimreduction" or callable, default="dimreduction"
-        The autoencoder: the paper's Table 1, :class:`sktok.networks.DimReduction`,
-        which expects a signal scaled to [0, 1]; or a callable
-        ``(block_size, latent_dim) -> torch.nn.Module``, with the methods that
-        :mod:`sktok.networks` describes.
+    network : {"contextual", "dimreduction"} or callable, default="contextual"
+        The autoencoder: :class:`sktok.networks.ContextualAutoencoder`, which sees a
+        block among its neighbours; or the paper's Table 1,
+        :class:`sktok.networks.DimReduction`, which expects a signal scaled to [0, 1];
+        or a callable ``(block_size, latent_dim) -> torch.nn.Module``, with the methods
+        that :mod:`sktok.networks` describes.
 
-    latent_dim : int, default=1
-        Numbers that a block is compressed to.
+    latent_dim : int or "auto", default="auto"
+        Numbers that a block is compressed to. "auto" makes one token of a block:
+        `block_size` with a :class:`VectorQuantizer`, the length of a tuple `n_bins`
+        with a :class:`BinQuantizer`, else 1.
 
-    quantizer : BinQuantizer or None, default=None
-        Quantiser to train the network with; `None` gives latents in place of tokens.
-        The gradient passes straight through its rounding, within its limits. Bins that
+    quantizer : VectorQuantizer, BinQuantizer or None, default=None
+        Quantiser to train inside the network; `None` gives latents in place of tokens.
+        A codebook starts at k-means of the first latents, and codes that are hardly
+        used are moved to where the error is. Through bins the gradient passes straight,
+        within their limits; with ``limits="minmax"`` these are -1 and 1 for the
+        contextual network, whose latents are then bounded by construction. Bins that
         depend on the latents are fitted anew in each step, which
         ``strategy="kmeans"`` makes slow.
 
-    max_steps : int, default=2000
-        Number of gradient steps.
+    max_steps : int or "auto", default="auto"
+        Number of gradient steps. "auto" follows the number of blocks in `X`: 1,500
+        steps for ten thousand, 6,000 for more than a million; it is 2000 for
+        "dimreduction".
 
-    batch_size : int, default=32
-        Number of windows in a gradient step.
+    batch_size : int or "auto", default="auto"
+        Number of windows in a gradient step. "auto" takes as many as hold 3,200
+        blocks; it is 32 for "dimreduction".
 
-    learning_rate : float, default=0.03
-        Highest learning rate of the one-cycle schedule of AdamW.
+    learning_rate : float or "auto", default="auto"
+        Highest learning rate of the one-cycle schedule of AdamW. "auto" is 0.0015, and
+        0.03 for "dimreduction".
+
+    augment : bool or "auto", default="auto"
+        Whether to vary the windows in training, by a shift of less than a block and by
+        gain and offset, for patients that `X` has none of. A batch then has one block
+        less, if it has several, which a network of one's own has to allow. "auto" is
+        True for the contextual network, else False.
 
     early_stopping : bool, default=False
         Whether to hold `validation_fraction` of the windows out, stop when their
@@ -155,6 +180,11 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         Number of looks at the held-out windows without improvement that ends the
         training. There is one each epoch, but at most one every 50 steps.
 
+    n_candidates : int, default=1
+        Number of tokens that `transform` tries for each block. 1 takes the encoder's
+        own. More are searched for the best reconstruction of the window (analysis by
+        synthesis), which never makes it worse, and takes time. May be set after `fit`.
+
     device : {"auto", "cpu", "cuda", "mps"}, default="auto"
         Where torch computes. "auto" takes an accelerator if there is one. The fitted
         network is kept on the CPU, so that a pickle loads anywhere.
@@ -163,8 +193,9 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         Whether `fit` goes on from the network of the last `fit`.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds the first weights, the batches and the held-out windows. torch's global
-        generator is left as it was, and so is numpy's, unless it is asked for by None.
+        Seeds the first weights, the batches, the held-out windows, and the quantiser
+        if that has no seed. torch's global generator is left as it was, and so is
+        numpy's, unless it is asked for by None.
 
     verbose : int, default=0
         Whether to show a progress bar with the loss.
@@ -174,8 +205,9 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
     network_ : torch.nn.Module
         The trained network, on the CPU and in evaluation mode.
 
-    quantizer_ : BinQuantizer or None
-        `quantizer` fitted to the latents of the training windows, or None.
+    quantizer_ : VectorQuantizer, BinQuantizer or None
+        `quantizer` with the codebook that was trained, or the bins fitted to the
+        latents of the training windows; or None.
 
     n_tokens_ : int
         Size of the vocabulary, if there is a `quantizer`.
@@ -184,7 +216,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         Number of samples in a block.
 
     latent_dim_ : int
-        The `latent_dim` that was fitted.
+        Numbers that a block is compressed to.
 
     loss_curve_ : list of float
         Mean squared error of the batch at each step, in the square of the unit of `X`.
@@ -207,7 +239,8 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     See Also
     --------
-    make_paper_tokenizer : The paper's pipeline around it.
+    make_tokenizer : The recommended pipeline around it.
+    make_paper_tokenizer : The paper's.
     BlockSegmenter : Cuts windows into blocks.
 
     Notes
@@ -226,15 +259,15 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
     --------
     >>> from sktok import (
     ...     AmplitudeScaler,
-    ...     BinQuantizer,
     ...     BlockSegmenter,
     ...     ConvAETokenizer,
+    ...     VectorQuantizer,
     ... )
     >>> from sktok.datasets import load_ecg
     >>> X = AmplitudeScaler().fit_transform(load_ecg().data)
     >>> blocks = BlockSegmenter(block_size=10).fit_transform(X)
     >>> tokenizer = ConvAETokenizer(
-    ...     quantizer=BinQuantizer(256), max_steps=20, random_state=0
+    ...     quantizer=VectorQuantizer(256), max_steps=20, random_state=0
     ... )
     >>> tokens = tokenizer.fit_transform(blocks)
     >>> tokens.shape, tokens.dtype, tokenizer.n_tokens_
@@ -244,15 +277,17 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "network": [StrOptions({"dimreduction"}), callable],
-        "latent_dim": [Interval(Integral, 1, None, closed="left")],
-        "quantizer": [BinQuantizer, None],
-        "max_steps": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "network": [StrOptions({"contextual", "dimreduction"}), callable],
+        "latent_dim": [_COUNT, _AUTO],
+        "quantizer": [VectorQuantizer, BinQuantizer, None],
+        "max_steps": [_COUNT, _AUTO],
+        "batch_size": [_COUNT, _AUTO],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), _AUTO],
+        "augment": ["boolean", _AUTO],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [_COUNT],
+        "n_candidates": [_COUNT],
         "device": [StrOptions({"auto", "cpu", "cuda", "mps"})],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -261,16 +296,18 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        network="dimreduction",
+        network="contextual",
         *,
-        latent_dim=1,
+        latent_dim="auto",
         quantizer=None,
-        max_steps=2000,
-        batch_size=32,
-        learning_rate=0.03,
+        max_steps="auto",
+        batch_size="auto",
+        learning_rate="auto",
+        augment="auto",
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
+        n_candidates=1,
         device="auto",
         warm_start=False,
         random_state=None,
@@ -282,9 +319,11 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         self.max_steps = max_steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.augment = augment
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.n_candidates = n_candidates
         self.device = device
         self.warm_start = warm_start
         self.random_state = random_state
@@ -321,33 +360,31 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         X = validate_windows(self, X, reset=not warm, dtype=np.float32)
         windows = torch.from_numpy(np.array(self._as_blocks(X)))
         block_size = windows.shape[-1]
+        latent_dim = self.latent_dim
+        if latent_dim == "auto":
+            latent_dim = latent_dim_for(self.quantizer, block_size)
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(np.iinfo(np.int32).max))
         if warm:
             network = copy.deepcopy(self.network_)
         else:
             with seeded(seed):
-                network = build_network(self.network, block_size, self.latent_dim)
-        check_network(network, windows, self.latent_dim)
-        validation = None
-        if self.early_stopping:
-            windows, validation = train_test_split(
-                windows, test_size=self.validation_fraction, random_state=random_state
-            )
-        n_windows = min(len(windows), self.batch_size)
-        if self.network == "dimreduction" and n_windows * windows.shape[1] < 2:
-            raise ValueError(
-                f"A batch of n_samples={n_windows} window of one block is too little "
-                "for batch normalisation: give two blocks at least."
-            )
-        quantizer = None if self.quantizer is None else clone(self.quantizer)
-        history = self._train(network, windows, validation, quantizer, seed)
-        self.latent_dim_ = self.latent_dim
-        if quantizer is not None:
+                limits = limits_for(self.quantizer)
+                network = build_network(self.network, block_size, latent_dim, limits)
+        check_network(network, windows, latent_dim)
+        if not warm and hasattr(network, "initialize"):
+            network.initialize(windows)
+        generator = torch.Generator().manual_seed(seed)
+        quantizer, bottleneck = self._start_quantizer(network, X, generator, warm)
+        history = self._train(network, bottleneck, windows, random_state, generator)
+        if isinstance(bottleneck, Codebook):
+            quantizer.codes_ = bottleneck.codes.detach().numpy()
+        if isinstance(quantizer, BinQuantizer):
             quantizer.fit(self._encode(network, X))
 
         earlier_losses = self.loss_curve_ if warm else []
         self.block_size_ = block_size
+        self.latent_dim_ = latent_dim
         self.loss_curve_ = earlier_losses + history.loss
         self.validation_loss_curve_ = history.validation_loss
         self.n_steps_ = len(self.loss_curve_)
@@ -355,30 +392,82 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         self.network_ = network
         return self
 
-    def _train(self, network, windows, validation, quantizer, seed):
-        """Train `network` on the device and bring it back to the CPU."""
+    def _start_quantizer(self, network, X, generator, warm):
+        """The quantiser to train with, and what stands for it in training."""
+        if self.quantizer is None:
+            return None, None
+        quantizer = clone(self.quantizer)
+        if isinstance(quantizer, BinQuantizer):
+            if quantizer.limits == "minmax":
+                quantizer.limits = getattr(network, "limits", None) or "minmax"
+            return quantizer, Bins(quantizer)
+        latents = self._encode(network, X)
+        if warm and getattr(self.quantizer_, "n_codes", None) == quantizer.n_codes:
+            quantizer = copy.deepcopy(self.quantizer_)
+        else:
+            if quantizer.random_state is None:
+                quantizer.random_state = generator.initial_seed()
+            quantizer.fit(latents)
+        pull = X.var() / max(latents.var(), np.finfo(np.float32).tiny)
+        codes = torch.from_numpy(quantizer.codes_)
+        return quantizer, Codebook(codes, float(pull), generator)
+
+    def _train(self, network, bottleneck, windows, random_state, generator):
+        """Train on the device, and bring network and bottleneck back to the CPU."""
+        settings = self._settings(*windows.shape[:2])
+        validation = None
+        if self.early_stopping:
+            windows, validation = train_test_split(
+                windows, test_size=self.validation_fraction, random_state=random_state
+            )
+        n_windows = min(len(windows), settings["batch_size"])
+        if self.network == "dimreduction" and n_windows * windows.shape[1] < 2:
+            raise ValueError(
+                f"A batch of n_samples={n_windows} window of one block is too little "
+                "for batch normalisation: give two blocks at least."
+            )
         device = resolve_device(self.device)
         try:
             history = train(
                 network.to(device),
                 windows.to(device),
-                quantize=quantizer and quantize_by(quantizer),
+                bottleneck=bottleneck and bottleneck.to(device),
                 validation=None if validation is None else validation.to(device),
-                max_steps=self.max_steps,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
                 n_iter_no_change=self.n_iter_no_change,
-                generator=torch.Generator().manual_seed(seed),
+                generator=generator,
                 progress_bar=bool(self.verbose),
+                **settings,
             )
         except FloatingPointError as error:
             raise ValueError(
                 f"Training diverged ({error}) with values up to "
-                f"{windows.abs().max():.3g} and learning_rate={self.learning_rate}: "
+                f"{windows.abs().max():.3g} and "
+                f"learning_rate={settings['learning_rate']}: "
                 f"lower it, or {_SCALE_FIRST}"
             ) from error
         network.cpu()
+        if bottleneck is not None:
+            bottleneck.cpu()
         return history
+
+    def _settings(self, n_windows, n_blocks):
+        """The parameters of training, with "auto" replaced by what it stands for."""
+        if self.network == "dimreduction":
+            auto = {
+                "max_steps": 2000,
+                "batch_size": 32,
+                "learning_rate": 0.03,
+                "augment": False,
+            }
+        else:
+            auto = {
+                "max_steps": n_steps_for(n_windows * n_blocks),
+                "batch_size": max(1, _BATCH_BLOCKS // n_blocks),
+                "learning_rate": 0.0015,
+                "augment": self.network == "contextual",
+            }
+        given = {name: getattr(self, name) for name in auto}
+        return auto | {name: v for name, v in given.items() if v != "auto"}
 
     @property
     def n_tokens_(self):
@@ -416,8 +505,17 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         X = validate_windows(self, X, reset=False, dtype=np.float32)
         latents = self._encode(self.network_, X)
         if self.quantizer_ is None:
+            if self.n_candidates > 1:
+                raise ValueError(
+                    f"n_candidates={self.n_candidates} searches tokens, but there are "
+                    "none with quantizer=None: set n_candidates=1, or fit with a "
+                    "quantizer."
+                )
             return latents
-        return self.quantizer_.transform(latents)
+        tokens = self.quantizer_.transform(latents)
+        if self.n_candidates > 1:
+            tokens = self._search(X, latents, tokens)
+        return tokens
 
     def inverse_transform(self, X):
         """Rebuild blocks from tokens or latents.
@@ -447,7 +545,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         else:
             X = self.quantizer_.inverse_transform(X)
         latents = self._as_blocks(X.astype(np.float32, copy=False))
-        blocks = self._apply(self.network_, "decode", latents)
+        blocks = self._apply(self.network_, lambda net, z: net.decode(z), latents)
         blocks = blocks.reshape(len(X), *self.row_shape_)
         return require_finite(blocks, X, "are they latents of this network?")
 
@@ -457,17 +555,37 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     def _encode(self, network, X):
         """Latents of validated rows, in rows of as many axes."""
-        latents = self._apply(network, "encode", self._as_blocks(X))
-        latents = latents.reshape(len(X), *self.row_shape_[:-1], self.latent_dim_)
+        latents = self._apply(network, lambda net, x: net.encode(x), self._as_blocks(X))
+        latents = latents.reshape(len(X), *self.row_shape_[:-1], -1)
         return require_finite(latents, X, _SCALE_FIRST)
 
-    def _apply(self, network, method, X):
-        """Run the network on the device, leaving it on the CPU for other threads."""
+    def _search(self, X, latents, tokens):
+        """Better tokens than the encoder's own."""
+        codes = torch.from_numpy(self.quantizer_.codes_)
+
+        def choose(network, *chunk):
+            here = codes.to(chunk[0].device)
+            return search_tokens(network, here, self.n_candidates, *chunk)
+
+        X, latents = self._as_blocks(X), self._as_blocks(latents)
+        chosen = tokens.reshape(*X.shape[:2], -1)
+        chosen = self._apply(self.network_, choose, X, latents, chosen)
+        return chosen.reshape(tokens.shape)
+
+    def _apply(self, network, function, *arrays):
+        """Call function(network, chunk, …) on the device, chunk by chunk.
+
+        The network is left on the CPU, for other threads.
+        """
         device = resolve_device(self.device)
         if device.type != "cpu":
             network = copy.deepcopy(network).to(device)
-        chunk = max(1, _CHUNK_SAMPLES // self.n_features_in_)
-        return map_chunks(getattr(network, method), X, device, chunk)
+        return map_chunks(
+            partial(function, network),
+            *arrays,
+            device=device,
+            chunk=max(1, _CHUNK_SAMPLES // self.n_features_in_),
+        )
 
     def get_feature_names_out(self, input_features=None):
         """Names of the tokens of a window, or of its latents laid end to end.

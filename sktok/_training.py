@@ -8,9 +8,12 @@ from threading import Lock
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from tqdm import tqdm
 
 _CHECK_EVERY = 50  # steps between two looks at the validation loss, at least
+_GAIN_SPREAD = 0.2  # standard deviation of the logarithm of the gain
+_OFFSET_SPREAD = 0.3  # standard deviation of the offset, in those of the signal
 _generator_lock = Lock()
 
 
@@ -59,7 +62,8 @@ def train(
     network,
     windows,
     *,
-    quantize=None,
+    bottleneck=None,
+    augment=False,
     validation=None,
     max_steps,
     batch_size,
@@ -82,9 +86,12 @@ def train(
     windows : torch.Tensor of shape (windows, blocks, block_size)
         Training signal, on the device of `network`.
 
-    quantize : callable or None
-        Stands between encoder and decoder, latents to latents of the same shape, with
-        a gradient of its own (paper, section 4.3).
+    bottleneck : torch.nn.Module or None
+        Stands between encoder and decoder, and is trained too, as in
+        `sktok._bottlenecks`.
+
+    augment : bool, default=False
+        Whether to vary the windows of each batch, as in `augmented`.
 
     validation : torch.Tensor of shape (windows, blocks, block_size) or None
         Signal to stop by: training ends once `n_iter_no_change` looks in a row brought
@@ -110,23 +117,28 @@ def train(
         If the loss or the weights are not finite.
     """
 
-    def loss_of(batch):
-        latents = network.encode(batch)
-        if quantize is not None:
-            latents = quantize(latents)
-        return F.mse_loss(network.decode(latents), batch)
+    def losses_of(batch):
+        latents, penalty = network.encode(batch), 0.0
+        if bottleneck is not None:
+            latents, penalty = bottleneck(latents)
+        return F.mse_loss(network.decode(latents), batch), penalty
 
+    trained = nn.ModuleList([network] if bottleneck is None else [network, bottleneck])
+    deviation = windows.std(correction=0)
     history, best = History(), BestWeights()
     batch_size = min(batch_size, len(windows))
     check_every = max(_CHECK_EVERY, len(windows) // batch_size)
-    optimizer, schedule = _one_cycle_adamw(network, learning_rate, max_steps)
+    optimizer, schedule = _one_cycle_adamw(trained, learning_rate, max_steps)
     batches = _batches(len(windows), batch_size, generator)
     with tqdm(total=max_steps, unit="step", disable=not progress_bar) as bar:
         for step in range(1, max_steps + 1):
-            network.train()
-            loss = loss_of(windows[next(batches).to(windows.device)])
+            trained.train()
+            batch = windows[next(batches).to(windows.device)]
+            if augment:
+                batch = augmented(batch, deviation, generator)
+            loss, penalty = losses_of(batch)
             optimizer.zero_grad()
-            loss.backward()
+            (loss + penalty).backward()
             optimizer.step()
             schedule.step()
             history.loss.append(loss.item())
@@ -139,22 +151,56 @@ def train(
             if validation is not None and (
                 step % check_every == 0 or step == max_steps
             ):
-                history.validation_loss.append(_mean(loss_of, network, validation))
-                best.update(network, history.validation_loss[-1])
+                history.validation_loss.append(_mean_loss(losses_of, trained, validation))
+                best.update(trained, history.validation_loss[-1])
                 if best.n_worse == n_iter_no_change:
                     break
     if validation is not None:
-        network.load_state_dict(best.weights)
-    if not all(weights.isfinite().all() for weights in network.parameters()):
+        trained.load_state_dict(best.weights)
+    if not all(weights.isfinite().all() for weights in trained.parameters()):
         raise FloatingPointError("weights that are not finite")
-    network.eval()
+    trained.eval()
     return history
 
 
-def _one_cycle_adamw(network, learning_rate, max_steps):
+def augmented(batch, deviation, generator):
+    """Windows as another patient, or another moment, might have given them.
+
+    All are moved by the same part of a block, at the cost of one block, where there
+    are several; and each has a gain and an offset of its own.
+
+    Parameters
+    ----------
+    batch : torch.Tensor of shape (windows, blocks, block_size)
+        Signal.
+
+    deviation : torch.Tensor of shape ()
+        Standard deviation of all of the signal, for the size of offsets.
+
+    generator : torch.Generator
+        Draws the changes.
+
+    Returns
+    -------
+    torch.Tensor of shape (windows, blocks, block_size), or one block less
+        Changed signal.
+    """
+    n_windows, n_blocks, block_size = batch.shape
+    signal = batch.flatten(1)
+    start = int(torch.randint(block_size, (), generator=generator))
+    if start and n_blocks > 1:
+        signal = signal[:, start : start - block_size]
+    normal = torch.randn(2, n_windows, 1, generator=generator).to(batch)
+    gain, offset = torch.exp(_GAIN_SPREAD * normal[0]), _OFFSET_SPREAD * normal[1]
+    level = signal.mean(1, keepdim=True)
+    signal = level + gain * (signal - level) + deviation * offset
+    return signal.view(n_windows, -1, block_size)
+
+
+def _one_cycle_adamw(trained, learning_rate, max_steps):
     """AdamW, and a schedule that warms up for a tenth of the steps and cools down."""
     optimizer = torch.optim.AdamW(
-        network.parameters(), learning_rate, weight_decay=0.0, fused=True
+        trained.parameters(), learning_rate, weight_decay=0.0, fused=True
     )
     total_steps = max_steps + 1
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -167,12 +213,12 @@ def _one_cycle_adamw(network, learning_rate, max_steps):
     return optimizer, schedule
 
 
-def _mean(loss_of, network, validation):
-    """The loss over all of `validation`, in evaluation mode."""
-    network.eval()
+def _mean_loss(losses_of, trained, validation):
+    """The error of all of `validation`, in evaluation mode and without penalty."""
+    trained.eval()
     with torch.inference_mode():
-        total = sum(loss_of(part).item() * len(part) for part in validation.split(1024))
-    return total / len(validation)
+        parts = [(losses_of(part)[0], len(part)) for part in validation.split(1024)]
+    return sum(loss.item() * size for loss, size in parts) / len(validation)
 
 
 def _batches(n_windows, batch_size, generator):

@@ -4,11 +4,21 @@ A scorer is ``f(estimator, X, y=None)``, higher is better, ready for ``scoring=`
 calls `transform` and `inverse_transform` of any transformer or Pipeline that has both.
 """
 
+import math
+import warnings
+from functools import partial
+from numbers import Real
+
 import numpy as np
+import sleepecg
 from scipy.stats import entropy
 from sklearn.utils import check_array
 
 __all__ = [
+    "heartbeat_f1",
+    "lowest_rate_within",
+    "neg_bits_per_sample",
+    "neg_prd",
     "neg_reconstruction_mae",
     "neg_reconstruction_mse",
     "prd",
@@ -106,6 +116,70 @@ def neg_reconstruction_mae(estimator, X, y=None):
     return -float(np.mean(np.abs(X - X_hat)))
 
 
+def neg_prd(estimator, X, y=None):
+    """Scorer: negative percentage root-mean-square difference, centred.
+
+    Parameters
+    ----------
+    estimator : transformer or Pipeline
+        Fitted, with `transform` and `inverse_transform`.
+
+    X : array-like of shape (n_windows, window_length) or \
+            (n_windows, n_blocks, block_size)
+        Windows of a signal.
+
+    y : None
+        Ignored.
+
+    Returns
+    -------
+    float
+        In percent, see `prd`; 0 is best.
+    """
+    return -prd(X, reconstruct(estimator, X), centered=True)
+
+
+def neg_bits_per_sample(estimator, X, y=None):
+    """Scorer: negative rate, by the entropy of the tokens.
+
+    What a sample costs on average under an ideal code that knows how frequent each
+    token is, but nothing of its neighbours.
+
+    Parameters
+    ----------
+    estimator : transformer or Pipeline
+        Fitted; its `transform` gives tokens.
+
+    X : array-like of shape (n_windows, window_length) or \
+            (n_windows, n_blocks, block_size)
+        Windows of a signal.
+
+    y : None
+        Ignored.
+
+    Returns
+    -------
+    float
+        In bits per sample of the signal; 0 is best.
+
+    See Also
+    --------
+    token_entropy : Bits per token.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktok import BinQuantizer
+    >>> from sktok.metrics import neg_bits_per_sample
+    >>> X = np.array([[0.0, 0.0, 1.0, 1.0]])
+    >>> neg_bits_per_sample(BinQuantizer(8).fit(X), X)
+    -1.0
+    """
+    tokens = np.asarray(estimator.transform(X))
+    tokens_per_sample = tokens[0].size / math.prod(np.shape(X)[1:])
+    return -token_entropy(tokens) * tokens_per_sample
+
+
 def prd(X, X_hat, *, centered):
     """Percentage root-mean-square difference.
 
@@ -201,6 +275,131 @@ def _same_shape(X, X_hat):
             "expected the same: compare a signal with its own reconstruction."
         )
     return X, X_hat
+
+
+def heartbeat_f1(X, X_hat, fs, *, tolerance=0.05):
+    """How well the heartbeats of a signal are found in its reconstruction.
+
+    R-peaks are detected by :func:`sleepecg.detect_heartbeats` in both; those of the
+    reconstruction within `tolerance` of one of the signal's are true positives.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_windows, window_length) or (n_samples,)
+        ECG, or consecutive windows of one.
+
+    X_hat : array-like of the shape of X
+        Its reconstruction.
+
+    fs : float
+        Sampling frequency in Hz.
+
+    tolerance : float, default=0.05
+        In seconds.
+
+    Returns
+    -------
+    float
+        Harmonic mean of precision and sensitivity, between 0 and 1; 1 if there is no
+        heartbeat in either.
+
+    Examples
+    --------
+    >>> from sktok import BinQuantizer
+    >>> from sktok.datasets import load_ecg
+    >>> from sktok.metrics import heartbeat_f1, reconstruct
+    >>> ecg = load_ecg()
+    >>> quantizer = BinQuantizer(64).fit(ecg.data)
+    >>> heartbeat_f1(ecg.data, reconstruct(quantizer, ecg.data), ecg.fs)
+    1.0
+    """
+    X, X_hat = (x.ravel() for x in _same_shape(X, X_hat))
+    found = sleepecg.compare_heartbeats(
+        _heartbeats(X_hat, fs), _heartbeats(X, fs), max_distance=round(tolerance * fs)
+    )
+    n_wrong = len(found.FP) + len(found.FN)
+    n_right = 2 * len(found.TP)
+    return n_right / (n_right + n_wrong) if n_right + n_wrong else 1.0
+
+
+def _heartbeats(signal, fs):
+    """Sample indices of the R-peaks; a flat line has none."""
+    if np.ptp(signal) == 0:
+        return np.array([], dtype=int)
+    return sleepecg.detect_heartbeats(signal, fs)
+
+
+def lowest_rate_within(
+    max_mse, *, rate="neg_bits_per_sample", mse="neg_reconstruction_mse"
+):
+    """Choose the cheapest tokenizer that is good enough, for `refit` of a search.
+
+    Parameters
+    ----------
+    max_mse : float
+        Largest mean squared error allowed, in the square of the unit of `X`. If no
+        candidate keeps to it, a warning says so, and the one with the lowest error is
+        chosen.
+
+    rate : str, default="neg_bits_per_sample"
+        Name in ``scoring`` of the scorer :func:`neg_bits_per_sample`.
+
+    mse : str, default="neg_reconstruction_mse"
+        Name in ``scoring`` of the scorer :func:`neg_reconstruction_mse`.
+
+    Returns
+    -------
+    callable
+        ``cv_results_ -> best_index_``.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sktok import make_tokenizer
+    >>> from sktok.metrics import (
+    ...     lowest_rate_within,
+    ...     neg_bits_per_sample,
+    ...     neg_reconstruction_mse,
+    ... )
+    >>> search = GridSearchCV(
+    ...     make_tokenizer(),
+    ...     {"segment__block_size": [5, 10, 25]},
+    ...     scoring={
+    ...         "neg_bits_per_sample": neg_bits_per_sample,
+    ...         "neg_reconstruction_mse": neg_reconstruction_mse,
+    ...     },
+    ...     refit=lowest_rate_within(0.001),
+    ... )
+    """
+    if not (isinstance(max_mse, Real) and max_mse > 0):
+        raise ValueError(f"max_mse={max_mse!r}: expected a number above 0.")
+    return partial(_lowest_rate_within, max_mse=max_mse, rate=rate, mse=mse)
+
+
+def _lowest_rate_within(cv_results, *, max_mse, rate, mse):
+    bits, error = mean_rate_and_mse(cv_results, rate=rate, mse=mse)
+    within = error <= max_mse
+    if not within.any():
+        warnings.warn(
+            f"No candidate has an error within {max_mse:.3g}: the lowest, "
+            f"{np.nanmin(error):.3g}, is chosen. Allow more, or search smaller blocks "
+            "or larger vocabularies.",
+            stacklevel=2,
+        )
+        return int(np.nanargmin(error))
+    cheapest = np.lexsort([error, np.where(within, bits, np.inf)])
+    return int(cheapest[0])
+
+
+def mean_rate_and_mse(cv_results, *, rate, mse):
+    """Rate and error of each candidate of a search, averaged over the folds."""
+    missing = [n for n in (rate, mse) if f"mean_test_{n}" not in cv_results]
+    if missing:
+        raise ValueError(
+            f"The search has no scores named {missing}: give scoring="
+            f"{{{rate!r}: neg_bits_per_sample, {mse!r}: neg_reconstruction_mse}}."
+        )
+    return tuple(-np.asarray(cv_results[f"mean_test_{n}"]) for n in (rate, mse))
 
 
 def token_entropy(tokens):

@@ -7,13 +7,197 @@ latent_dim`` for its latents. A network is an :class:`torch.nn.Module` with
     (windows, blocks, block_size) -> (windows, blocks, latent_dim)
 ``decode(z)``
     (windows, blocks, latent_dim) -> (windows, blocks, block_size)
+
+and, if it has them,
+
+``initialize(windows)``
+    called once before training, with all training windows
+``reach``
+    on how many blocks to either side a restored block depends; without it, on all
 """
 
 import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
+
+__all__ = ["ContextualAutoencoder", "DimReduction"]
+
+_TINY = 1e-30  # keeps a constant signal from being divided by zero
+_DEVIATIONS = 3.0  # of bounded latents, within the limits at the start
+
+
+class ContextualAutoencoder(nn.Module):
+    """An autoencoder that reads and restores each block with the blocks around it.
+
+    Latents are projections of the block on the principal components of all blocks,
+    plus what a stack of residual convolutions over the block axis adds to them; the
+    way back is built alike. The last layer of each stack starts at zero, so that the
+    network is linear before its first step.
+
+    Parameters
+    ----------
+    block_size : int
+        Number of samples in a block.
+
+    latent_dim : int
+        Numbers that a block is reduced to.
+
+    limits : tuple (low, high) or None, default=None
+        Limits that no latent exceeds, whatever the signal, as a quantiser with bins
+        between them needs it; `None` leaves latents free.
+
+    width : int, default=64
+        Number of channels of the convolutions.
+
+    encoder_dilations : tuple of int, default=(1, 1)
+        Dilation of each convolution, over three blocks, of the encoder.
+
+    decoder_dilations : tuple of int, default=(1, 1, 1)
+        Dilation of each convolution, over three blocks, of the decoder.
+
+    Attributes
+    ----------
+    reach : int
+        On how many blocks to either side a restored block depends.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sktok.networks import ContextualAutoencoder
+    >>> network = ContextualAutoencoder(block_size=10, latent_dim=1, limits=(-1, 1))
+    >>> blocks = torch.rand(4, 25, 10)  # windows, blocks, block_size
+    >>> network.initialize(blocks)
+    >>> latents = network.encode(blocks)
+    >>> latents.shape, network.decode(latents).shape
+    (torch.Size([4, 25, 1]), torch.Size([4, 25, 10]))
+    """
+
+    def __init__(
+        self,
+        block_size,
+        latent_dim,
+        *,
+        limits=None,
+        width=64,
+        encoder_dilations=(1, 1),
+        decoder_dilations=(1, 1, 1),
+    ):
+        super().__init__()
+        self.encoder = _Path(block_size, latent_dim, width, encoder_dilations)
+        self.decoder = _Path(latent_dim, block_size, width, decoder_dilations)
+        self.reach = sum(decoder_dilations)
+        self.limits = limits
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    def initialize(self, windows):
+        """Set the linear paths to the principal components of blocks.
+
+        Parameters
+        ----------
+        windows : torch.Tensor of shape (windows, blocks, block_size)
+            Training signal.
+        """
+        blocks = windows.flatten(0, 1).double()
+        self.mean.copy_(blocks.mean())
+        self.scale.copy_(blocks.std(correction=0).clamp(min=_TINY))
+        blocks = (blocks - self.mean) / self.scale
+        power, axes = torch.linalg.eigh(blocks.T @ blocks / len(blocks))
+        axes = axes.flip(1)[:, : self.encoder.linear.out_features]
+        # Bounded latents are all of one size, free ones as large as the signal.
+        scale = 1.0
+        if self.limits is not None:
+            scale = _DEVIATIONS * power.flip(0)[: axes.shape[1]].clamp(min=_TINY).sqrt()
+        with torch.no_grad():
+            self.encoder.linear.weight.zero_()[: axes.shape[1]] = (axes / scale).T
+            self.decoder.linear.weight.zero_()[:, : axes.shape[1]] = axes * scale
+
+    def encode(self, x):
+        """Reduce each block to `latent_dim` numbers, in view of its neighbours.
+
+        Parameters
+        ----------
+        x : torch.Tensor of shape (windows, blocks, block_size)
+            Blocks.
+
+        Returns
+        -------
+        torch.Tensor of shape (windows, blocks, latent_dim)
+            Latents.
+        """
+        z = self.encoder((x - self.mean) / self.scale)
+        if self.limits is None:
+            return z
+        low, high = self.limits
+        return (low + high) / 2 + (high - low) / 2 * torch.tanh(z)
+
+    def decode(self, z):
+        """Rebuild each block from its latents and those of its neighbours.
+
+        Parameters
+        ----------
+        z : torch.Tensor of shape (windows, blocks, latent_dim)
+            Latents.
+
+        Returns
+        -------
+        torch.Tensor of shape (windows, blocks, block_size)
+            Blocks.
+        """
+        if self.limits is not None:
+            low, high = self.limits
+            z = (z - (low + high) / 2) / ((high - low) / 2)
+        return self.decoder(z) * self.scale + self.mean
+
+
+class _Path(nn.Module):
+    """A linear map of each block, and what its surroundings add to it."""
+
+    def __init__(self, n_in, n_out, width, dilations):
+        super().__init__()
+        self.linear = nn.Linear(n_in, n_out, bias=False)
+        self.embed = nn.Linear(n_in, width)
+        self.body = nn.Sequential(*[_Residual(width, d) for d in dilations])
+        self.project = _zero(nn.Linear(width, n_out))
+
+    def forward(self, x):
+        return self.linear(x) + self.project(self.body(self.embed(x)))
+
+
+class _Residual(nn.Module):
+    """A convolution over three blocks, `dilation` apart; starts as the identity.
+
+    Blocks stay before channels, so that all of it is matrix products. Every block is
+    normalised by itself: a norm over the window would let each block reach all others.
+    """
+
+    def __init__(self, width, dilation):
+        super().__init__()
+        self.dilation = dilation
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.convolve = nn.Linear(3 * width, width)
+        self.project = _zero(nn.Linear(width, width))
+
+    def forward(self, h):
+        neighbours = _with_neighbours(self.norm(h), self.dilation)
+        return h + self.project(F.relu(self.convolve(neighbours)))
+
+
+def _with_neighbours(h, distance):
+    """Each block between those `distance` before and behind it, or zeros: in a row."""
+    n_blocks = h.shape[1]
+    padded = F.pad(h, (0, 0, distance, distance))
+    starts = (0, distance, 2 * distance)
+    return torch.cat([padded[:, start : start + n_blocks] for start in starts], dim=-1)
+
+
+def _zero(layer):
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class DimReduction(nn.Module):
@@ -124,8 +308,8 @@ def _activated(convolution):
 
 
 @torch.inference_mode()
-def map_chunks(function, X, device, chunk):
-    """Apply ``encode`` or ``decode`` to an array of windows, chunk by chunk.
+def map_chunks(function, *arrays, device, chunk):
+    """Apply ``encode``, ``decode`` or the like to arrays of windows, chunk by chunk.
 
     Every chunk has the same shape, the last one filled up. Kernels are chosen, and
     sums ordered, by shape; so a window gives the same bits in whatever batch it
@@ -134,10 +318,10 @@ def map_chunks(function, X, device, chunk):
     Parameters
     ----------
     function : callable
-        (windows, blocks, n) -> (windows, blocks, m), a window at a time.
+        (windows, blocks, n), … -> (windows, blocks, m), a window at a time.
 
-    X : ndarray of float32, shape (windows, blocks, n)
-        Input.
+    *arrays : ndarray of shape (windows, blocks, n)
+        Input, for each argument of `function`.
 
     device : torch.device
         Where `function` computes.
@@ -147,13 +331,15 @@ def map_chunks(function, X, device, chunk):
 
     Returns
     -------
-    ndarray of float32, shape (windows, blocks, m)
+    ndarray of shape (windows, blocks, m)
         Output.
     """
     pieces = []
-    for start in range(0, len(X), chunk):
-        piece = X[start : start + chunk]
-        filling = np.zeros((chunk - len(piece), *piece.shape[1:]), dtype=piece.dtype)
-        filled = torch.from_numpy(np.concatenate([piece, filling])).to(device)
-        pieces.append(function(filled)[: len(piece)].cpu().numpy())
+    for start in range(0, len(arrays[0]), chunk):
+        filled = []
+        for array in arrays:
+            piece = array[start : start + chunk]
+            filling = np.zeros((chunk - len(piece), *piece.shape[1:]), piece.dtype)
+            filled.append(torch.from_numpy(np.concatenate([piece, filling])).to(device))
+        pieces.append(function(*filled)[: len(piece)].cpu().numpy())
     return np.concatenate(pieces)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sktok.metrics import _same_shape, reconstruct
+from sktok.metrics import _same_shape, mean_rate_and_mse, reconstruct
 
-__all__ = ["QuantizationDisplay", "ReconstructionDisplay"]
+__all__ = ["QuantizationDisplay", "RateDistortionDisplay", "ReconstructionDisplay"]
 
 
 def _axes(ax):
@@ -343,4 +343,146 @@ class QuantizationDisplay:
         self.ax_.set_ylabel("value")
         self.ax_.margins(x=0)
         _legend_above(self.ax_)
+        return self
+
+
+class RateDistortionDisplay:
+    """What each tokenizer of a search costs, and what it loses.
+
+    Make it by `from_cv_results`.
+
+    Parameters
+    ----------
+    rate : ndarray of shape (n_candidates,)
+        Bits per sample.
+
+    mse : ndarray of shape (n_candidates,)
+        Mean squared errors.
+
+    labels : list of str
+        What to write at each point.
+
+    unit : str or None, default=None
+        Unit of the signal, for the axis.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes that were drawn on.
+
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    points_ : matplotlib PathCollection
+        One point for each candidate.
+
+    front_ : matplotlib Line2D
+        The candidates that no other beats in both.
+
+    See Also
+    --------
+    sktok.metrics.lowest_rate_within : Chooses one of them.
+
+    Examples
+    --------
+    >>> from sktok.plotting import RateDistortionDisplay
+    >>> cv_results = {
+    ...     "params": [{"segment__block_size": 5}, {"segment__block_size": 10}],
+    ...     "mean_test_neg_bits_per_sample": [-1.4, -0.7],
+    ...     "mean_test_neg_reconstruction_mse": [-1e-5, -4e-5],
+    ... }
+    >>> display = RateDistortionDisplay.from_cv_results(cv_results, unit="mV")
+    >>> display.labels
+    ['5', '10']
+    """
+
+    def __init__(self, rate, mse, labels, *, unit=None):
+        self.rate = rate
+        self.mse = mse
+        self.labels = labels
+        self.unit = unit
+
+    @classmethod
+    def from_cv_results(
+        cls,
+        cv_results,
+        *,
+        rate="neg_bits_per_sample",
+        mse="neg_reconstruction_mse",
+        unit=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Draw the `cv_results_` of a search.
+
+        Parameters
+        ----------
+        cv_results : dict
+            `cv_results_` of a search with both scorers.
+
+        rate : str, default="neg_bits_per_sample"
+            Name in ``scoring`` of the scorer
+            :func:`~sktok.metrics.neg_bits_per_sample`.
+
+        mse : str, default="neg_reconstruction_mse"
+            Name in ``scoring`` of the scorer
+            :func:`~sktok.metrics.neg_reconstruction_mse`.
+
+        unit : str or None, default=None
+            Unit of the signal, for the axis.
+
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; `None` makes a new figure.
+
+        **kwargs : dict
+            Passed on to `plot`.
+
+        Returns
+        -------
+        display : RateDistortionDisplay
+            What was drawn.
+        """
+        bits, error = mean_rate_and_mse(cv_results, rate=rate, mse=mse)
+        labels = [", ".join(map(str, p.values())) for p in cv_results["params"]]
+        return cls(bits, error, labels, unit=unit).plot(ax=ax, **kwargs)
+
+    def plot(self, ax=None, *, points_kwargs=None, front_kwargs=None):
+        """Draw the points, their labels, and the front.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; `None` makes a new figure.
+
+        points_kwargs : dict or None, default=None
+            Passed on to `Axes.scatter`.
+
+        front_kwargs : dict or None, default=None
+            Passed on to `Axes.step` for the front.
+
+        Returns
+        -------
+        display : RateDistortionDisplay
+            This display.
+        """
+        self.figure_, self.ax_ = _axes(ax)
+        order = np.lexsort([self.mse, self.rate])
+        lowest = np.minimum.accumulate(self.mse[order])
+        front = order[np.append(True, lowest[1:] < lowest[:-1])]
+        front_style = {"color": "0.6", "linewidth": 1.0, "where": "post"}
+        (self.front_,) = self.ax_.step(
+            self.rate[front], self.mse[front], **front_style | (front_kwargs or {})
+        )
+        self.points_ = self.ax_.scatter(
+            self.rate, self.mse, **{"color": "tab:red"} | (points_kwargs or {})
+        )
+        for label, *point in zip(self.labels, self.rate, self.mse, strict=True):
+            self.ax_.annotate(
+                label, point, xytext=(4, 4), textcoords="offset points", fontsize=8
+            )
+        self.ax_.set_yscale("log")
+        self.ax_.set_xlabel("rate (bits per sample)")
+        unit = f" ({self.unit}²)" if self.unit else ""
+        self.ax_.set_ylabel(f"mean squared error{unit}")
+        self.ax_.margins(0.1)
         return self

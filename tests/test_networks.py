@@ -104,7 +104,7 @@ def test_a_window_gives_the_same_bits_in_any_batch(shape, threads):
     network = DimReduction(shape[-1], latent_dim=1).eval()
     X = np.random.default_rng(0).random(shape, dtype=np.float32)
     cpu = torch.device("cpu")
-    whole = map_chunks(network.encode, X, cpu, 64)
+    whole = map_chunks(network.encode, X, device=cpu, chunk=64)
     used = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -112,7 +112,7 @@ def test_a_window_gives_the_same_bits_in_any_batch(shape, threads):
         pieces = np.array_split(order, [1, 2, 9, 30])
         for piece in pieces:
             np.testing.assert_array_equal(
-                map_chunks(network.encode, X[piece], cpu, 64), whole[piece]
+                map_chunks(network.encode, X[piece], device=cpu, chunk=64), whole[piece]
             )
     finally:
         torch.set_num_threads(used)

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score, train_test_split
 
 from sktok import BinQuantizer, BlockSegmenter, ConvAETokenizer, make_paper_tokenizer
-from sktok._tokenizer import quantize_by
+from sktok._bottlenecks import Bins
 from sktok.metrics import neg_reconstruction_mse, reconstruct
 
 
@@ -92,8 +92,9 @@ def test_fitted_attributes(blocks, quick):
 
 
 def test_training_learns(blocks, quick):
-    before = quick(max_steps=1).fit(blocks)
-    after = quick(max_steps=300, latent_dim=32).fit(blocks)
+    table_1 = {"network": "dimreduction", "latent_dim": 32}
+    before = quick(max_steps=1, **table_1).fit(blocks)
+    after = quick(max_steps=300, **table_1).fit(blocks)
     assert after.loss_curve_[-1] < 0.05 * after.loss_curve_[0]
     assert neg_mse(after, blocks) > 0.2 * neg_mse(before, blocks)
     assert -neg_mse(after, blocks) < 0.1 * blocks.var()
@@ -207,10 +208,9 @@ def test_early_stopping_keeps_the_best_weights(blocks, quick):
 
 def test_held_out_windows_do_not_move_the_bins():
     quantizer = BinQuantizer(4)
-    quantize = quantize_by(quantizer)
-    quantize(torch.linspace(0, 1, 8).reshape(1, 8, 1).requires_grad_())
-    with torch.inference_mode():
-        quantized = quantize(torch.full((1, 8, 1), 5.0))
+    bins = Bins(quantizer)
+    bins(torch.linspace(0, 1, 8).reshape(1, 8, 1))
+    quantized, _ = bins.eval()(torch.full((1, 8, 1), 5.0))
     np.testing.assert_array_equal(quantizer.edges_, [0, 0.25, 0.5, 0.75, 1])
     assert (quantized == 0.875).all()
 
@@ -305,7 +305,6 @@ def test_constant_signal(quick):
         ),
         (np.ones((0, 5, 10)), "0 sample"),
         (np.ones(10), "Reshape your data"),
-        (np.ones((1, 10)), "two blocks at least"),
         (np.ones((2, 2, 2, 2)), "dim 4"),
     ],
 )
@@ -373,9 +372,10 @@ def test_a_last_step_that_overflows_is_noticed(blocks, quick):
         quick(max_steps=1, network=SteepAtZero).fit(blocks)
 
 
-def test_early_stopping_with_too_few_blocks(quick):
+@pytest.mark.parametrize(("X", "early_stopping"), [([[1, 1]], False), (np.eye(2), True)])
+def test_batch_normalisation_with_too_few_blocks(quick, X, early_stopping):
     with pytest.raises(ValueError, match="two blocks at least"):
-        quick(early_stopping=True).fit(np.eye(2))
+        quick(network="dimreduction", early_stopping=early_stopping).fit(X)
 
 
 def test_parameters_set_after_fit_change_no_tokens(blocks, quick):

@@ -1,0 +1,133 @@
+"""What stands between encoder and decoder in training. Torch only.
+
+A bottleneck is a module: latents to ``(quantized, penalty)``. `quantized` has the
+shape of the latents and a gradient of its own; the penalty, in the square of the
+signal's unit, is added to the reconstruction error.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# Weights of pulling latents to their codes, and codes to their latents. The pull
+# decides: with none the latents leave the codebook behind, and the error is 100 times
+# as large; anything from 0.5 to 2, and 0.25 to 1, is about as good.
+_LATENTS_TO_CODES = 1.0
+_CODES_TO_LATENTS = 0.5
+_REVIVE_EVERY = 100  # batches
+_IDLE = 0.1  # a code is idle below this share of the mean use
+_TINY = 1e-30
+
+
+def distances(values, codes):
+    """Squared distance of each value to each code, but for the value's own square.
+
+    Parameters
+    ----------
+    values : torch.Tensor of shape (n_values, dim)
+        Values, such as latents.
+
+    codes : torch.Tensor of shape (n_codes, dim)
+        Codebook.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_values, n_codes)
+        Distances, less the same number in each row.
+    """
+    return torch.addmm(codes.square().sum(1), values, codes.T, alpha=-2)
+
+
+class Codebook(nn.Module):
+    """A codebook that is trained with the network (vector quantisation).
+
+    The reconstruction's gradient reaches the codes and, straight through, the latents;
+    and each of both is pulled towards the other. Codes that are hardly used are moved
+    to latents that are far from theirs.
+
+    Parameters
+    ----------
+    codes : torch.Tensor of shape (n_codes, latent_dim)
+        Codes to start from, such as k-means of the latents.
+
+    pull : float
+        Weight of the penalty: the signal's power over that of the latents.
+
+    generator : torch.Generator
+        Draws the latents that unused codes are moved to.
+
+    References
+    ----------
+    A. van den Oord et al., "Neural discrete representation learning", NeurIPS 2017;
+    without its stop-gradient between reconstruction and codes.
+    """
+
+    def __init__(self, codes, pull, generator):
+        super().__init__()
+        self.codes = nn.Parameter(codes.clone())
+        self.pull = pull
+        self.generator = generator
+        self.n_batches = 0
+        self.register_buffer("uses", torch.zeros(len(codes)))
+
+    def forward(self, latents):
+        """Replace latents by the nearest codes, and penalise the distance."""
+        values = latents.detach().flatten(0, -2)
+        tokens = distances(values, self.codes.detach()).argmin(1)
+        codes = self.codes[tokens.view(latents.shape[:-1])]
+        penalty = _LATENTS_TO_CODES * F.mse_loss(latents, codes.detach())
+        penalty = penalty + _CODES_TO_LATENTS * F.mse_loss(codes, latents.detach())
+        quantized = codes + (latents - latents.detach())
+        if self.training:
+            self._revive(values, tokens)
+        return quantized, self.pull * penalty
+
+    @torch.no_grad()
+    def _revive(self, values, tokens):
+        """Every so many batches, move the codes that were hardly used since."""
+        self.uses += torch.bincount(tokens, minlength=len(self.codes))
+        self.n_batches += 1
+        if self.n_batches % _REVIVE_EVERY == 0:
+            idle = (self.uses < _IDLE * self.uses.mean()).nonzero()[:, 0]
+            distance = (values - self.codes[tokens]).square().sum(1).cpu()
+            chosen = torch.multinomial(
+                distance + _TINY, max(1, len(idle)), True, generator=self.generator
+            )[: len(idle)]
+            self.codes[idle] = values[chosen]
+            self.uses.zero_()
+
+
+class Bins(nn.Module):
+    """Both quantisation layers of the paper at once: latents to bin centres (4.3).
+
+    The gradient passes straight through the rounding, but not through the clamping
+    to the limits, beyond which latents would otherwise run away. Bins that depend on
+    the data, such as those between the latent space's own limits, follow the latents
+    from batch to batch.
+
+    Parameters
+    ----------
+    quantizer : BinQuantizer
+        Is fitted in each step.
+    """
+
+    def __init__(self, quantizer):
+        super().__init__()
+        self.quantizer = quantizer
+
+    def forward(self, latents):
+        """Replace latents by bin centres; there is no penalty."""
+        values = latents.detach().flatten(0, -2).cpu().numpy()
+        if not np.isfinite(values).all():
+            raise FloatingPointError("the latents are not finite")
+        if self.training:  # not when held-out windows pass
+            self.quantizer.fit(values)
+        tokens = self.quantizer.transform(values)
+        centers = torch.from_numpy(self.quantizer.inverse_transform(tokens))
+        edges = self.quantizer.edges_
+        edges = edges if isinstance(edges, list) else [edges]
+        low, high = (latents.new_tensor([e[end] for e in edges]) for end in (0, -1))
+        clamped = latents.clamp(low, high)
+        centers = centers.to(latents).view_as(latents)
+        return clamped + (centers - clamped).detach(), 0.0

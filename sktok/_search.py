@@ -1,0 +1,83 @@
+"""Analysis by synthesis: the tokens that restore a window best. Torch only."""
+
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+
+from sktok._bottlenecks import distances
+
+
+def search_tokens(network, codes, n_candidates, windows, latents, tokens):
+    """Choose each token among candidates by the error of the restored window.
+
+    The encoder's own choice does not see what the decoder makes of it in view of the
+    neighbours. So each token in turn is tried as each of the codes nearest to its
+    latent, and the best is kept, as speech coders do. Blocks so far apart that no
+    restored block depends on two of them are tried at once.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        With ``decode``, and maybe ``reach``, as in `sktok.networks`.
+
+    codes : torch.Tensor of shape (n_codes, dim)
+        What each token stands for: all latents of a block, or one of them.
+
+    n_candidates : int
+        How many tokens to try in each place, the encoder's own among them.
+
+    windows : torch.Tensor of shape (windows, blocks, block_size)
+        Signal to approach.
+
+    latents : torch.Tensor of shape (windows, blocks, latent_dim)
+        What the network encodes it to.
+
+    tokens : torch.Tensor of int64, shape (windows, blocks, latent_dim / dim)
+        The encoder's own choice.
+
+    Returns
+    -------
+    torch.Tensor of int64, shape (windows, blocks, latent_dim / dim)
+        Tokens. No window is restored worse than by the encoder's own.
+    """
+    candidates = _nearest(latents, codes, tokens, n_candidates)
+    n_blocks, n_places = tokens.shape[1:]
+    reach = min(getattr(network, "reach", n_blocks), n_blocks - 1)
+    spacing = 2 * reach + 1
+    blocks = torch.arange(n_blocks, device=tokens.device)
+
+    def errors_of(tokens):
+        restored = network.decode(codes[tokens].flatten(2))
+        return (restored - windows).square().sum(-1)
+
+    own, own_errors = tokens, errors_of(tokens)
+    errors = own_errors
+    for place, first in product(range(n_places), range(min(spacing, n_blocks))):
+        tried = blocks[first::spacing]
+        choices, outcomes = [tokens], [errors]
+        for candidate in candidates[:, tried, place, 1:].unbind(-1):
+            choice = tokens.clone()
+            choice[:, tried, place] = candidate
+            choices.append(choice)
+            outcomes.append(errors_of(choice))
+        outcomes = torch.stack(outcomes)
+        around = F.pad(outcomes, (reach, reach)).unfold(-1, spacing, 1).sum(-1)
+        best = around[..., tried].argmin(0)  # (windows, tried)
+        # Each block goes with the one tried block that it depends on.
+        group = (blocks - first + reach).div(spacing, rounding_mode="floor")
+        best = best[:, group.clamp(0, len(tried) - 1)]
+        errors = outcomes.gather(0, best[None])[0]
+        best = best[None, ..., None].expand(1, -1, -1, n_places)
+        tokens = torch.stack(choices).gather(0, best)[0]
+    better = errors.sum(1) < own_errors.sum(1)
+    return torch.where(better[:, None, None], tokens, own)
+
+
+def _nearest(latents, codes, tokens, n_candidates):
+    """Each own token, then the codes nearest to its latent: (…, n_candidates)."""
+    values = latents.reshape(-1, codes.shape[1])
+    distance = distances(values, codes)
+    distance.scatter_(1, tokens.reshape(-1, 1), -torch.inf)
+    nearest = distance.topk(min(n_candidates, len(codes)), largest=False)[1]
+    return nearest.view(*tokens.shape, -1)
