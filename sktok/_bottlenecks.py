@@ -16,7 +16,7 @@ from torch import nn
 _LATENTS_TO_CODES = 1.0
 _CODES_TO_LATENTS = 0.5
 _REVIVE_EVERY = 100  # batches
-_IDLE = 0.1  # a code is idle below this share of the mean use
+_IDLE = 0.02  # a code is idle below this share of the mean use: 0.1 does harm
 _TINY = 1e-30
 
 
@@ -43,8 +43,8 @@ class Codebook(nn.Module):
     """A codebook that is trained with the network (vector quantisation).
 
     The reconstruction's gradient reaches the codes and, straight through, the latents;
-    and each of both is pulled towards the other. Codes that are hardly used are moved
-    to latents that are far from theirs.
+    and each of both is pulled towards the other. Idle codes are moved to latents that
+    are far from theirs.
 
     Parameters
     ----------
@@ -54,8 +54,11 @@ class Codebook(nn.Module):
     pull : float
         Weight of the penalty: the signal's power over that of the latents.
 
+    n_batches : int
+        For how many batches idle codes are moved; the others let them settle.
+
     generator : torch.Generator
-        Draws the latents that unused codes are moved to.
+        Draws the latents that idle codes are moved to.
 
     References
     ----------
@@ -63,12 +66,12 @@ class Codebook(nn.Module):
     without its stop-gradient between reconstruction and codes.
     """
 
-    def __init__(self, codes, pull, generator):
+    def __init__(self, codes, pull, n_batches, generator):
         super().__init__()
         self.codes = nn.Parameter(codes.clone())
         self.pull = pull
+        self.n_batches = n_batches
         self.generator = generator
-        self.n_batches = 0
         self.register_buffer("uses", torch.zeros(len(codes)))
 
     def forward(self, latents):
@@ -79,23 +82,24 @@ class Codebook(nn.Module):
         penalty = _LATENTS_TO_CODES * F.mse_loss(latents, codes.detach())
         penalty = penalty + _CODES_TO_LATENTS * F.mse_loss(codes, latents.detach())
         quantized = codes + (latents - latents.detach())
-        if self.training:
-            self._revive(values, tokens)
+        if self.training and self.n_batches > 0:
+            self.n_batches -= 1
+            self.uses += torch.bincount(tokens, minlength=len(self.codes))
+            if self.n_batches % _REVIVE_EVERY == 0:
+                self._revive(values, tokens)
         return quantized, self.pull * penalty
 
     @torch.no_grad()
     def _revive(self, values, tokens):
-        """Every so many batches, move the codes that were hardly used since."""
-        self.uses += torch.bincount(tokens, minlength=len(self.codes))
-        self.n_batches += 1
-        if self.n_batches % _REVIVE_EVERY == 0:
-            idle = (self.uses < _IDLE * self.uses.mean()).nonzero()[:, 0]
-            distance = (values - self.codes[tokens]).square().sum(1).cpu()
+        """Move the codes that were hardly used to latents, by their distance."""
+        idle = (self.uses < _IDLE * self.uses.mean()).nonzero()[:, 0]
+        if len(idle):
+            distance = (values - self.codes[tokens]).square().sum(1).cpu() + _TINY
             chosen = torch.multinomial(
-                distance + _TINY, max(1, len(idle)), True, generator=self.generator
-            )[: len(idle)]
-            self.codes[idle] = values[chosen]
-            self.uses.zero_()
+                distance, len(idle), replacement=True, generator=self.generator
+            )
+            self.codes[idle] = values[chosen.to(values.device)]
+        self.uses.zero_()
 
 
 class Bins(nn.Module):

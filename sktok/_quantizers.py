@@ -5,7 +5,7 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -105,18 +105,21 @@ _STRATEGIES = {
 
 
 _KMEANS_VECTORS = 200_000  # that a codebook is fitted to, drawn from all
+_START_VECTORS = 20_000  # and that its start is chosen from
 
 
 def kmeans_codes(vectors, n_codes, max_iter, random_state):
     """Centres of k-means; where there are fewer vectors than that, they repeat."""
-    if len(vectors) > _KMEANS_VECTORS:
-        vectors = vectors[random_state.permutation(len(vectors))[:_KMEANS_VECTORS]]
+    vectors = vectors[random_state.permutation(len(vectors))[:_KMEANS_VECTORS]]
     distinct = np.unique(vectors, axis=0)
     if len(distinct) <= n_codes:
         return np.resize(distinct, (n_codes, vectors.shape[1]))
     largest = np.abs(vectors).max()  # squares of huge values would overflow
-    kmeans = KMeans(n_codes, n_init=1, max_iter=max_iter, random_state=random_state)
-    return kmeans.fit(vectors / largest).cluster_centers_ * largest
+    vectors = vectors / largest
+    few = vectors[: max(_START_VECTORS, 4 * n_codes)]
+    start, _ = kmeans_plusplus(few, n_codes, random_state=random_state)
+    kmeans = KMeans(n_codes, init=start, n_init=1, max_iter=max_iter)
+    return kmeans.fit(vectors).cluster_centers_ * largest
 
 
 def validate_tokens(tokens, n_tokens, width):
@@ -413,7 +416,7 @@ class BinQuantizer(_Quantizer):
 
     @property
     def codes_(self):
-        """What each token stands for: ndarray of shape (n_tokens_, values of a token)."""
+        """What each token stands for, of shape (n_tokens_, values of a token)."""
         if isinstance(self.centers_, list):
             grid = np.meshgrid(*self.centers_, indexing="ij")
             return np.stack([values.ravel() for values in grid], axis=1)
@@ -473,7 +476,7 @@ class VectorQuantizer(_Quantizer):
     Notes
     -----
     The codebook is that of :class:`sklearn.cluster.KMeans` on at most 200,000 vectors
-    drawn from `X`.
+    drawn from `X`, started by k-means++ on a part of them.
 
     References
     ----------

@@ -164,10 +164,8 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         0.03 for "dimreduction".
 
     augment : bool or "auto", default="auto"
-        Whether to vary the windows in training, by a shift of less than a block and by
-        gain and offset, for patients that `X` has none of. A batch then has one block
-        less, if it has several, which a network of one's own has to allow. "auto" is
-        True for the contextual network, else False.
+        Whether to vary the windows in training, in tempo, gain and offset, for the sake
+        of patients not seen. "auto" is True but for "dimreduction".
 
     early_stopping : bool, default=False
         Whether to hold `validation_fraction` of the windows out, stop when their
@@ -375,8 +373,13 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         if not warm and hasattr(network, "initialize"):
             network.initialize(windows)
         generator = torch.Generator().manual_seed(seed)
-        quantizer, bottleneck = self._start_quantizer(network, X, generator, warm)
-        history = self._train(network, bottleneck, windows, random_state, generator)
+        settings = self._settings(*windows.shape[:2])
+        quantizer, bottleneck = self._start_quantizer(
+            network, X, settings["max_steps"], generator, warm
+        )
+        history = self._train(
+            network, bottleneck, windows, settings, random_state, generator
+        )
         if isinstance(bottleneck, Codebook):
             quantizer.codes_ = bottleneck.codes.detach().numpy()
         if isinstance(quantizer, BinQuantizer):
@@ -392,7 +395,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         self.network_ = network
         return self
 
-    def _start_quantizer(self, network, X, generator, warm):
+    def _start_quantizer(self, network, X, max_steps, generator, warm):
         """The quantiser to train with, and what stands for it in training."""
         if self.quantizer is None:
             return None, None
@@ -410,11 +413,10 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             quantizer.fit(latents)
         pull = X.var() / max(latents.var(), np.finfo(np.float32).tiny)
         codes = torch.from_numpy(quantizer.codes_)
-        return quantizer, Codebook(codes, float(pull), generator)
+        return quantizer, Codebook(codes, float(pull), max_steps // 2, generator)
 
-    def _train(self, network, bottleneck, windows, random_state, generator):
+    def _train(self, network, bottleneck, windows, settings, random_state, generator):
         """Train on the device, and bring network and bottleneck back to the CPU."""
-        settings = self._settings(*windows.shape[:2])
         validation = None
         if self.early_stopping:
             windows, validation = train_test_split(
@@ -464,7 +466,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
                 "max_steps": n_steps_for(n_windows * n_blocks),
                 "batch_size": max(1, _BATCH_BLOCKS // n_blocks),
                 "learning_rate": 0.0015,
-                "augment": self.network == "contextual",
+                "augment": True,
             }
         given = {name: getattr(self, name) for name in auto}
         return auto | {name: v for name, v in given.items() if v != "auto"}

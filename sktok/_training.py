@@ -14,6 +14,7 @@ from tqdm import tqdm
 _CHECK_EVERY = 50  # steps between two looks at the validation loss, at least
 _GAIN_SPREAD = 0.2  # standard deviation of the logarithm of the gain
 _OFFSET_SPREAD = 0.3  # standard deviation of the offset, in those of the signal
+_STRETCH = 0.3  # largest logarithm of the factor by which a window is slowed down
 _generator_lock = Lock()
 
 
@@ -151,8 +152,9 @@ def train(
             if validation is not None and (
                 step % check_every == 0 or step == max_steps
             ):
-                history.validation_loss.append(_mean_loss(losses_of, trained, validation))
-                best.update(trained, history.validation_loss[-1])
+                held_out_loss = _mean_loss(losses_of, trained, validation)
+                history.validation_loss.append(held_out_loss)
+                best.update(trained, held_out_loss)
                 if best.n_worse == n_iter_no_change:
                     break
     if validation is not None:
@@ -166,8 +168,9 @@ def train(
 def augmented(batch, deviation, generator):
     """Windows as another patient, or another moment, might have given them.
 
-    All are moved by the same part of a block, at the cost of one block, where there
-    are several; and each has a gain and an offset of its own.
+    A part of each window, the same of all, is stretched to its full length, which
+    also moves its samples within the blocks; and each has a gain and an offset of its
+    own.
 
     Parameters
     ----------
@@ -182,19 +185,23 @@ def augmented(batch, deviation, generator):
 
     Returns
     -------
-    torch.Tensor of shape (windows, blocks, block_size), or one block less
+    torch.Tensor of shape (windows, blocks, block_size)
         Changed signal.
     """
-    n_windows, n_blocks, block_size = batch.shape
     signal = batch.flatten(1)
-    start = int(torch.randint(block_size, (), generator=generator))
-    if start and n_blocks > 1:
-        signal = signal[:, start : start - block_size]
+    n_windows, length = signal.shape
+    if length > 1:
+        speed, start = torch.rand(2, generator=generator).tolist()
+        speed = math.exp(-_STRETCH * speed)
+        start *= (1 - speed) * (length - 1)
+        position = start + speed * torch.arange(length, device=batch.device)
+        left = position.long().clamp(max=length - 2)
+        signal = torch.lerp(signal[:, left], signal[:, left + 1], position - left)
     normal = torch.randn(2, n_windows, 1, generator=generator).to(batch)
     gain, offset = torch.exp(_GAIN_SPREAD * normal[0]), _OFFSET_SPREAD * normal[1]
     level = signal.mean(1, keepdim=True)
     signal = level + gain * (signal - level) + deviation * offset
-    return signal.view(n_windows, -1, block_size)
+    return signal.view_as(batch)
 
 
 def _one_cycle_adamw(trained, learning_rate, max_steps):

@@ -16,9 +16,14 @@ import sktok.plotting
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-MODULES = [sktok, sktok.datasets, sktok.metrics, sktok.plotting]
+MODULES = [
+    sktok,
+    sktok.datasets,
+    sktok.metrics,
+    sktok.networks,
+    sktok.plotting,
+]
 PUBLIC = [f"{m.__name__}.{name}" for m in MODULES for name in m.__all__]
-PUBLIC += ["sktok.networks.DimReduction"]
 IGNORED = {
     "ES01",  # a summary may be enough
     "EX01",  # examples stand on classes and functions

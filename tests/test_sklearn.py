@@ -27,6 +27,7 @@ from sktok import (
     BinQuantizer,
     BlockSegmenter,
     ConvAETokenizer,
+    VectorQuantizer,
     make_paper_tokenizer,
 )
 from sktok.metrics import neg_reconstruction_mse, reconstruct
@@ -39,9 +40,14 @@ ESTIMATORS = [
     BinQuantizer(),
     BinQuantizer(8, strategy="quantile"),
     BinQuantizer(8, strategy="kmeans", centers="mean"),
+    VectorQuantizer(random_state=0),
+    VectorQuantizer(4, random_state=0),
     ConvAETokenizer(**STEPS),
     ConvAETokenizer(**STEPS, early_stopping=True, validation_fraction=0.3),
+    ConvAETokenizer(**STEPS, quantizer=VectorQuantizer(8)),
+    ConvAETokenizer(**STEPS, quantizer=VectorQuantizer(8), n_candidates=2),
     ConvAETokenizer(**STEPS, quantizer=BinQuantizer(8)),
+    ConvAETokenizer("dimreduction", **STEPS),
 ]
 
 

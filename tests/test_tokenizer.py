@@ -372,7 +372,9 @@ def test_a_last_step_that_overflows_is_noticed(blocks, quick):
         quick(max_steps=1, network=SteepAtZero).fit(blocks)
 
 
-@pytest.mark.parametrize(("X", "early_stopping"), [([[1, 1]], False), (np.eye(2), True)])
+@pytest.mark.parametrize(
+    ("X", "early_stopping"), [([[1, 1]], False), (np.eye(2), True)]
+)
 def test_batch_normalisation_with_too_few_blocks(quick, X, early_stopping):
     with pytest.raises(ValueError, match="two blocks at least"):
         quick(network="dimreduction", early_stopping=early_stopping).fit(X)

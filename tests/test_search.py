@@ -1,0 +1,116 @@
+"""Analysis by synthesis: never worse, and the same whatever the batch."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from sktok import BinQuantizer, ConvAETokenizer, VectorQuantizer
+from sktok._search import search_tokens
+from sktok.metrics import reconstruct
+from sktok.networks import ContextualAutoencoder
+
+QUANTIZERS = [
+    VectorQuantizer(32),
+    BinQuantizer(16),
+    BinQuantizer((4, 8)),
+    BinQuantizer(16, strategy="quantile", centers="mean"),
+]
+
+
+@pytest.fixture(scope="module", params=QUANTIZERS, ids=repr)
+def fitted(request, blocks, quick):
+    return quick(quantizer=clone(request.param)).fit(blocks)
+
+
+def window_errors(tokenizer, blocks):
+    return ((reconstruct(tokenizer, blocks) - blocks) ** 2).sum(axis=(1, 2))
+
+
+def test_no_window_gets_worse_and_most_get_better(fitted, blocks):
+    own = window_errors(fitted.set_params(n_candidates=1), blocks)
+    searched = window_errors(fitted.set_params(n_candidates=4), blocks)
+    assert (searched <= own * (1 + 1e-5)).all()
+    assert (searched < own).mean() > 0.5
+
+
+def test_searched_tokens_do_not_depend_on_the_batch(fitted, blocks):
+    fitted.set_params(n_candidates=3)
+    whole = fitted.transform(blocks)
+    order = np.random.default_rng(0).permutation(len(blocks))
+    for rows in np.array_split(order, [1, 2, 30]):
+        np.testing.assert_array_equal(fitted.transform(blocks[rows]), whole[rows])
+    assert whole.dtype == np.int64
+    assert whole.min() >= 0
+    assert whole.max() < fitted.n_tokens_
+
+
+def one_by_one(network, codes, k, windows, latents, tokens):
+    """The search as its definition has it: no two blocks at once, whole windows."""
+    tokens = tokens.clone()
+    n_blocks, step = tokens.shape[1], 2 * network.reach + 1
+    for window in range(len(windows)):
+        for block in (b for first in range(step) for b in range(first, n_blocks, step)):
+            own = tokens[window, block, 0].item()
+            distance = (latents[window, block] - codes).square().sum(1)
+            distance[own] = -1
+            candidates = distance.argsort()[:k]
+            errors = []
+            for candidate in candidates:
+                tokens[window, block, 0] = candidate
+                restored = network.decode(codes[tokens[window : window + 1, :, 0]])
+                errors.append((restored - windows[window]).square().sum())
+            tokens[window, block, 0] = candidates[torch.stack(errors).argmin()]
+    return tokens
+
+
+def test_blocks_tried_at_once_are_as_good_as_one_by_one():
+    torch.manual_seed(0)
+    network = ContextualAutoencoder(4, 3, decoder_dilations=(1, 1)).double()
+    for weights in network.parameters():  # no layer is zero any more
+        torch.nn.init.normal_(weights, std=0.3)
+    windows = torch.randn(3, 13, 4, dtype=torch.float64)
+    codes = torch.randn(20, 3, dtype=torch.float64)
+    with torch.inference_mode():
+        latents = network.encode(windows)
+        own = torch.cdist(latents, codes).argmin(-1, keepdim=True)
+        arguments = (network, codes, 5, windows, latents, own)
+        searched = search_tokens(*arguments)
+        assert (searched != own).any()
+        assert torch.equal(searched, one_by_one(*arguments))
+
+
+def test_a_network_without_a_reach_is_searched_block_by_block(blocks):
+    class Mixing(torch.nn.Module):
+        """Every restored block depends on all latents."""
+
+        def __init__(self, block_size, latent_dim):
+            super().__init__()
+            self.down = torch.nn.Linear(block_size, latent_dim)
+            self.mix = torch.nn.Linear(25, 25)
+            self.up = torch.nn.Linear(latent_dim, block_size)
+
+        def encode(self, x):
+            return self.down(x)
+
+        def decode(self, z):
+            return self.up(self.mix(z.transpose(1, 2)).transpose(1, 2))
+
+    tokenizer = ConvAETokenizer(
+        Mixing, quantizer=VectorQuantizer(16), max_steps=20, random_state=0
+    ).fit(blocks)
+    own = window_errors(tokenizer, blocks[:5])
+    searched = window_errors(tokenizer.set_params(n_candidates=3), blocks[:5])
+    assert (searched <= own * (1 + 1e-5)).all()
+    assert searched.sum() < own.sum()
+
+
+def test_more_candidates_than_codes(blocks, quick):
+    tokenizer = quick(quantizer=VectorQuantizer(4), n_candidates=9, max_steps=2)
+    assert tokenizer.fit(blocks).transform(blocks).max() < 4
+
+
+def test_latents_cannot_be_searched(blocks, quick):
+    tokenizer = quick(n_candidates=2, max_steps=2).fit(blocks)
+    with pytest.raises(ValueError, match=r"n_candidates=2 searches tokens.*quantizer"):
+        tokenizer.transform(blocks)
