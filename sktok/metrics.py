@@ -314,12 +314,11 @@ def heartbeat_f1(X, X_hat, fs, *, tolerance=0.05):
     1.0
     """
     X, X_hat = (x.ravel() for x in _same_shape(X, X_hat))
-    found = sleepecg.compare_heartbeats(
-        _heartbeats(X_hat, fs), _heartbeats(X, fs), max_distance=round(tolerance * fs)
-    )
-    n_wrong = len(found.FP) + len(found.FN)
-    n_right = 2 * len(found.TP)
-    return n_right / (n_right + n_wrong) if n_right + n_wrong else 1.0
+    beats, found = _heartbeats(X, fs), _heartbeats(X_hat, fs)
+    if not (len(beats) and len(found)):
+        return float(len(beats) == len(found))
+    compared = sleepecg.compare_heartbeats(found, beats, round(tolerance * fs))
+    return 2 * len(compared.TP) / (len(beats) + len(found))
 
 
 def _heartbeats(signal, fs):

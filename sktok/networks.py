@@ -52,7 +52,7 @@ class ContextualAutoencoder(nn.Module):
     width : int, default=64
         Number of channels of the convolutions.
 
-    encoder_dilations : tuple of int, default=(1, 1)
+    encoder_dilations : tuple of int, default=(1, 1, 1, 1)
         Dilation of each convolution, over three blocks, of the encoder.
 
     decoder_dilations : tuple of int, default=(1, 1, 1)
@@ -82,7 +82,7 @@ class ContextualAutoencoder(nn.Module):
         *,
         limits=None,
         width=64,
-        encoder_dilations=(1, 1),
+        encoder_dilations=(1, 1, 1, 1),
         decoder_dilations=(1, 1, 1),
     ):
         super().__init__()
@@ -112,8 +112,8 @@ class ContextualAutoencoder(nn.Module):
         if self.limits is not None:
             scale = _DEVIATIONS * power.flip(0)[: axes.shape[1]].clamp(min=_TINY).sqrt()
         with torch.no_grad():
-            self.encoder.linear.weight.zero_()[: axes.shape[1]] = (axes / scale).T
-            self.decoder.linear.weight.zero_()[:, : axes.shape[1]] = axes * scale
+            self.encoder.linear.weight[: axes.shape[1]] = (axes / scale).T
+            self.decoder.linear.weight[:, : axes.shape[1]] = axes * scale
 
     def encode(self, x):
         """Reduce each block to `latent_dim` numbers, in view of its neighbours.
@@ -158,10 +158,10 @@ class _Path(nn.Module):
 
     def __init__(self, n_in, n_out, width, dilations):
         super().__init__()
-        self.linear = nn.Linear(n_in, n_out, bias=False)
-        self.embed = nn.Linear(n_in, width)
+        self.linear = _zero(_Linear(n_in, n_out))
+        self.embed = _Linear(n_in, width)
         self.body = nn.Sequential(*[_Residual(width, d) for d in dilations])
-        self.project = _zero(nn.Linear(width, n_out))
+        self.project = _zero(_Linear(width, n_out))
 
     def forward(self, x):
         return self.linear(x) + self.project(self.body(self.embed(x)))
@@ -178,12 +178,26 @@ class _Residual(nn.Module):
         super().__init__()
         self.dilation = dilation
         self.norm = nn.RMSNorm(width, eps=1e-5)
-        self.convolve = nn.Linear(3 * width, width)
-        self.project = _zero(nn.Linear(width, width))
+        self.convolve = _Linear(3 * width, width)
+        self.project = _zero(_Linear(width, width))
 
     def forward(self, h):
         neighbours = _with_neighbours(self.norm(h), self.dilation)
         return h + self.project(F.relu(self.convolve(neighbours)))
+
+
+class _Linear(nn.Linear):
+    """A linear layer on rows that are filled up to begin at multiples of 64 bytes.
+
+    Where a row begins decides in which order matrix products sum, and so its last
+    bits: these must not depend on the windows before it.
+    """
+
+    def forward(self, x):
+        more_in, more_out = -self.in_features % 16, -self.out_features % 16
+        weight = F.pad(self.weight, (0, more_in, 0, more_out))
+        bias = F.pad(self.bias, (0, more_out))
+        return F.linear(F.pad(x, (0, more_in)), weight, bias)[..., : self.out_features]
 
 
 def _with_neighbours(h, distance):

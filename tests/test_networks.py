@@ -1,12 +1,13 @@
-"""DimReduction is Table 1, and windows pass through networks one by one."""
+"""Table 1 as printed, the contextual network, and windows that do not meet."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
-from sktok.networks import DimReduction, map_chunks
+from sktok.networks import ContextualAutoencoder, DimReduction, map_chunks
 
 BLOCK_SIZES = [250, 125, 50, 25, 10, 5, 2]
 
@@ -97,22 +98,103 @@ def test_encode_and_decode_treat_every_block_alone(block_size):
         )
 
 
+def same_bits_in_any_batch(network, X, threads):
+    def apply(X):
+        return map_chunks(network.encode, X, device=torch.device("cpu"), chunk=64)
+
+    whole = apply(X)
+    used = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        order = np.random.default_rng(1).permutation(len(X))
+        for rows in np.array_split(order, [1, 2, 9, 30]):
+            np.testing.assert_array_equal(apply(X[rows]), whole[rows])
+    finally:
+        torch.set_num_threads(used)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("shape", [(300, 25, 10), (150, 125, 2), (40, 1, 250)])
 def test_a_window_gives_the_same_bits_in_any_batch(shape, threads):
     torch.manual_seed(0)
     network = DimReduction(shape[-1], latent_dim=1).eval()
     X = np.random.default_rng(0).random(shape, dtype=np.float32)
-    cpu = torch.device("cpu")
-    whole = map_chunks(network.encode, X, device=cpu, chunk=64)
-    used = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        order = np.random.default_rng(1).permutation(len(X))
-        pieces = np.array_split(order, [1, 2, 9, 30])
-        for piece in pieces:
-            np.testing.assert_array_equal(
-                map_chunks(network.encode, X[piece], device=cpu, chunk=64), whole[piece]
-            )
-    finally:
-        torch.set_num_threads(used)
+    same_bits_in_any_batch(network, X, threads)
+
+
+@pytest.fixture
+def contextual():
+    """A network whose every layer matters, as after training."""
+
+    def make(*args, **params):
+        torch.manual_seed(0)
+        network = ContextualAutoencoder(*args, **params)
+        for weights in network.parameters():
+            torch.nn.init.normal_(weights, std=0.2)
+        return network.eval()
+
+    return make
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3, 10])
+def test_the_contextual_network_starts_at_principal_components(latent_dim):
+    rng = np.random.default_rng(0)
+    blocks = rng.normal(size=(200, 5, 10)) @ rng.normal(size=(10, 10)) + 3
+    blocks -= blocks.mean(axis=(0, 1)) - 3  # PCA's mean is of each position
+    network = ContextualAutoencoder(10, latent_dim)
+    network.initialize(torch.from_numpy(blocks).float())
+    with torch.inference_mode():
+        z = network.encode(torch.from_numpy(blocks).float())
+        restored = network.decode(z).numpy()
+    pca = PCA(latent_dim).fit(blocks.reshape(-1, 10))
+    expected = pca.inverse_transform(pca.transform(blocks.reshape(-1, 10)))
+    np.testing.assert_allclose(restored.reshape(-1, 10), expected, atol=1e-3)
+
+
+def test_more_latents_than_samples_and_constant_signals():
+    network = ContextualAutoencoder(2, 5)
+    constant = torch.full((4, 3, 2), 0.5)
+    network.initialize(constant)
+    with torch.inference_mode():
+        z = network.encode(constant)
+        assert z.shape == (4, 3, 5)
+        torch.testing.assert_close(network.decode(z), constant)
+
+
+@pytest.mark.parametrize("limits", [(-1, 1), (-5.0, 5.0), (0.0, 0.1)])
+def test_bounded_latents_stay_within_their_limits(contextual, limits):
+    network = contextual(10, 2, limits=limits)
+    with torch.inference_mode():
+        z = network.encode(1e6 * torch.randn(4, 25, 10))
+    low, high = limits
+    assert z.min() >= low
+    assert z.max() <= high
+    assert z.max() - z.min() > 0.9 * (high - low)
+
+
+def test_limits_only_move_and_scale_the_latents(contextual):
+    x = torch.randn(4, 25, 10)
+    plain, moved = contextual(10, 1, limits=(-1, 1)), contextual(10, 1, limits=(2, 6))
+    with torch.inference_mode():
+        z, moved_z = plain.encode(x), moved.encode(x)
+        torch.testing.assert_close(4 + 2 * z, moved_z)
+        torch.testing.assert_close(plain.decode(z), moved.decode(moved_z))
+
+
+def test_the_decoder_reaches_as_far_as_it_says(contextual):
+    network = contextual(4, 3, decoder_dilations=(1, 2))
+    assert network.reach == 3
+    z = torch.randn(1, 15, 3)
+    changed = z.clone()
+    changed[0, 7] += 1
+    with torch.inference_mode():
+        moved = (network.decode(z) != network.decode(changed)).any(dim=2)[0]
+    assert moved.nonzero()[:, 0].tolist() == [4, 5, 6, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", [(300, 25, 10), (150, 125, 2), (40, 1, 250)])
+def test_contextual_windows_give_the_same_bits_in_any_batch(contextual, shape, threads):
+    network = contextual(shape[-1], min(shape[-1], 10))
+    X = np.random.default_rng(0).random(shape, dtype=np.float32)
+    same_bits_in_any_batch(network, X, threads)

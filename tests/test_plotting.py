@@ -6,7 +6,11 @@ import pytest
 
 from sktok import BinQuantizer
 from sktok.metrics import reconstruct
-from sktok.plotting import QuantizationDisplay, ReconstructionDisplay
+from sktok.plotting import (
+    QuantizationDisplay,
+    RateDistortionDisplay,
+    ReconstructionDisplay,
+)
 
 plt.switch_backend("Agg")
 
@@ -74,3 +78,21 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'sktok\[plot\]'"):
         ReconstructionDisplay.from_arrays([1.0], [1.0])
+
+
+def test_rate_and_distortion_of_a_search():
+    cv_results = {
+        "params": [{"block": 5, "codes": n} for n in (8, 64, 256)] + [{"block": 2}],
+        "mean_test_neg_bits_per_sample": [-0.6, -1.2, -1.6, -1.5],
+        "mean_test_neg_reconstruction_mse": [-1e-3, -1e-4, -1e-5, -2e-4],
+    }
+    display = RateDistortionDisplay.from_cv_results(cv_results, unit="mV")
+    np.testing.assert_allclose(
+        display.points_.get_offsets(),
+        [[0.6, 1e-3], [1.2, 1e-4], [1.6, 1e-5], [1.5, 2e-4]],
+    )
+    np.testing.assert_allclose(display.front_.get_xdata(), [0.6, 1.2, 1.6])
+    assert display.labels == ["5, 8", "5, 64", "5, 256", "2"]
+    assert display.ax_.get_ylabel() == "mean squared error (mV²)"
+    _, ax = plt.subplots()
+    assert display.plot(ax=ax).ax_ is ax

@@ -1,4 +1,4 @@
-"""BinQuantizer: the paper's formulas bit for bit, and the laws of quantisation."""
+"""The paper's formulas bit for bit, codebooks, and the laws of quantisation."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import KBinsDiscretizer
 
-from sktok import BinQuantizer
+from sktok import BinQuantizer, VectorQuantizer
 from sktok._quantizers import kmeans_edges
 
 values = arrays(
@@ -268,3 +268,82 @@ def test_another_row_shape_than_in_fit():
         quantizer.transform(np.ones((2, 3, 2)))
     with pytest.raises(ValueError, match=r"7 features.*expecting 6"):
         quantizer.transform(np.ones((2, 7, 1)))
+
+
+def test_codes_of_a_vector_quantizer_are_those_of_k_means(blocks):
+    quantizer = VectorQuantizer(16, random_state=0).fit(blocks)
+    vectors = blocks.reshape(-1, 10)
+    assert quantizer.codes_.shape == (16, 10)
+    assert quantizer.n_tokens_ == 16
+    tokens = quantizer.transform(blocks)
+    assert tokens.shape == (60, 25)
+    assert tokens.dtype == np.int64
+    distance = ((vectors[:, None] - quantizer.codes_) ** 2).sum(axis=2)
+    np.testing.assert_array_equal(tokens.ravel(), distance.argmin(axis=1))
+    kmeans = KMeans(16, n_init=5, random_state=0).fit(vectors)
+    assert distance.min(axis=1).sum() < 1.1 * kmeans.inertia_
+
+
+@given(values, st.integers(2, 40), st.data())
+def test_vectors_are_restored_as_codes_whatever_the_batch(X, n_codes, data):
+    quantizer = VectorQuantizer(n_codes, random_state=0).fit(X)
+    tokens = quantizer.transform(X)
+    assert tokens.shape == (len(X), len(quantizer.get_feature_names_out()))
+    assert tokens.min() >= 0
+    assert tokens.max() < quantizer.n_tokens_ == n_codes
+    restored = quantizer.inverse_transform(tokens)
+    assert restored.shape == X.shape
+    assert restored.dtype == X.dtype
+    rows = data.draw(st.lists(st.integers(0, len(X) - 1), min_size=1, max_size=5))
+    np.testing.assert_array_equal(quantizer.transform(X[rows]), tokens[rows])
+    np.testing.assert_array_equal(quantizer.transform(restored), tokens)
+
+
+def test_fewer_distinct_vectors_than_codes_lose_nothing():
+    X = np.repeat(np.eye(3), 5, axis=0)
+    quantizer = VectorQuantizer(8, random_state=0).fit(X)
+    assert quantizer.codes_.shape == (8, 3)
+    np.testing.assert_array_equal(
+        quantizer.inverse_transform(quantizer.transform(X)), X
+    )
+
+
+def test_equal_seeds_give_equal_codes(blocks):
+    first, same, other = (
+        VectorQuantizer(16, random_state=seed).fit(blocks).codes_ for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
+
+
+def test_vectors_of_any_size_that_float32_holds(blocks):
+    for scale in (1e-30, 1e30):
+        X = (blocks * scale).astype(np.float32)
+        quantizer = VectorQuantizer(16, random_state=0).fit(X)
+        error = np.abs(quantizer.inverse_transform(quantizer.transform(X)) - X).max()
+        assert error < 0.5 * scale
+    with pytest.raises(ValueError, match=r"up to 1e\+200 .* more than float32 .*scale"):
+        VectorQuantizer(16).fit(blocks * 1e200 / blocks.max())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "error", "message"),
+    [
+        ([[0, 16]], ValueError, "0 to 16, outside the vocabulary of 16"),
+        ([[0.0, 1.0]], TypeError, "expected integers"),
+        ([[0]], ValueError, "1 columns, expected 2"),
+    ],
+)
+def test_bad_tokens_of_a_vector_quantizer(blocks, tokens, error, message):
+    quantizer = VectorQuantizer(16, random_state=0).fit(blocks[:, :2])
+    with pytest.raises(error, match=message):
+        quantizer.inverse_transform(tokens)
+
+
+def test_what_each_token_stands_for():
+    X = np.array([[[0.0, 0.0], [1.0, 3.0]]])
+    scalar = BinQuantizer(4, limits=(0, 1)).fit(X)
+    np.testing.assert_array_equal(scalar.codes_, [[0.125], [0.375], [0.625], [0.875]])
+    pairs = BinQuantizer((2, 3)).fit(X)
+    restored = pairs.inverse_transform(np.arange(6).reshape(3, 2))
+    np.testing.assert_array_equal(pairs.codes_, restored.reshape(6, 2))
