@@ -23,7 +23,7 @@ format: .venv/installed  ## mend the style
 paper: .venv/installed  ## docs/paper.md: needs MIT-BIH, see fetch_mitdb
 	$(BIN)/python examples/benchmark_paper.py docs
 
-rate: .venv/bench  ## docs/rate_distortion.md: needs MIT-BIH, see fetch_mitdb
+rate: .venv/installed  ## docs/rate_distortion.md: needs MIT-BIH, see fetch_mitdb
 	$(BIN)/python examples/benchmark_rate_distortion.py docs
 
 clean:
@@ -32,8 +32,4 @@ clean:
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
-	touch $@
-
-.venv/bench: .venv/installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	touch $@

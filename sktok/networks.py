@@ -50,7 +50,7 @@ class ContextualAutoencoder(nn.Module):
         between them needs it; `None` leaves latents free.
 
     width : int, default=64
-        Number of channels of the convolutions.
+        Number of channels of the convolutions, a multiple of 16.
 
     encoder_dilations : tuple of int, default=(1, 1, 1, 1)
         Dilation of each convolution, over three blocks, of the encoder.
@@ -158,10 +158,10 @@ class _Path(nn.Module):
 
     def __init__(self, n_in, n_out, width, dilations):
         super().__init__()
-        self.linear = _zero(_Linear(n_in, n_out))
-        self.embed = _Linear(n_in, width)
+        self.linear = _zero(_AlignedLinear(n_in, n_out))
+        self.embed = _AlignedLinear(n_in, width)
         self.body = nn.Sequential(*[_Residual(width, d) for d in dilations])
-        self.project = _zero(_Linear(width, n_out))
+        self.project = _zero(_AlignedLinear(width, n_out))
 
     def forward(self, x):
         return self.linear(x) + self.project(self.body(self.embed(x)))
@@ -178,15 +178,15 @@ class _Residual(nn.Module):
         super().__init__()
         self.dilation = dilation
         self.norm = nn.RMSNorm(width, eps=1e-5)
-        self.convolve = _Linear(3 * width, width)
-        self.project = _zero(_Linear(width, width))
+        self.convolve = nn.Linear(3 * width, width)
+        self.project = _zero(nn.Linear(width, width))
 
     def forward(self, h):
         neighbours = _with_neighbours(self.norm(h), self.dilation)
         return h + self.project(F.relu(self.convolve(neighbours)))
 
 
-class _Linear(nn.Linear):
+class _AlignedLinear(nn.Linear):
     """A linear layer on rows that are filled up to begin at multiples of 64 bytes.
 
     Where a row begins decides in which order matrix products sum, and so its last

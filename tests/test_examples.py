@@ -17,9 +17,11 @@ def importable(monkeypatch):
 def test_the_demo(tmp_path, monkeypatch, capsys, ecg):
     import plot_tokenize_ecg as demo
 
-    grid = {"segment__block_size": [10, 25], "quantize__n_bins": [16]}
+    grid = {"segment__block_size": [10, 25], "tokenize__quantizer__n_codes": [16]}
     monkeypatch.setattr(demo, "GRID", grid)
-    monkeypatch.setattr(demo, "MAX_STEPS", 20)
+    monkeypatch.setattr(demo, "SEARCH_STEPS", 5)
+    monkeypatch.setattr(demo, "FINAL_STEPS", 10)
+    monkeypatch.setattr(demo, "MAX_MILLIVOLTS", 1.0)
     demo.main(tmp_path)
     shown = capsys.readouterr().out
     assert "A fresh process loads the tokenizer and gives the same tokens." in shown
@@ -30,7 +32,8 @@ def test_the_demo(tmp_path, monkeypatch, capsys, ecg):
     np.testing.assert_array_equal(
         tokenizer.transform(saved["windows"]), saved["tokens"]
     )
-    assert (tmp_path / "reconstruction.png").stat().st_size > 10_000
+    for picture in ("reconstruction.png", "rate_distortion.png"):
+        assert (tmp_path / picture).stat().st_size > 10_000
 
 
 def test_the_benchmark_of_the_paper(tmp_path, monkeypatch, ecg):
@@ -75,3 +78,41 @@ def test_errors_are_given_in_microvolts(ecg):
     np.testing.assert_allclose(figures["mse"], 1e-4)
     np.testing.assert_allclose(figures["rmse_uv"], 1000 * 0.01 * span)
     np.testing.assert_allclose(figures["prd"], 100 * 0.01 * span / ecg.data.std())
+
+
+def test_the_rate_distortion_benchmark(tmp_path, monkeypatch, ecg):
+    import benchmark_rate_distortion as benchmark
+
+    X = ((ecg.data - ecg.data.min()) / np.ptp(ecg.data)).astype(np.float32)
+    span = np.full(len(X), np.ptp(ecg.data))
+    data = X[:200], ecg.record[:200], span[:200], ecg.fs
+    monkeypatch.setattr(benchmark, "load", lambda split: data)
+    monkeypatch.setattr(benchmark, "CONFIGURATIONS", [(10, 256), (25, 16)])
+    monkeypatch.setattr(benchmark, "SEEDS", (0,))
+    steps = benchmark.make_tokenizer
+    monkeypatch.setattr(
+        benchmark, "make_tokenizer", lambda *a, **k: steps(*a, **{"max_steps": 2, **k})
+    )
+    paper = benchmark.make_paper_tokenizer
+    monkeypatch.setattr(
+        benchmark, "make_paper_tokenizer", lambda *a, **k: paper(*a, max_steps=2, **k)
+    )
+    with joblib.parallel_config("threading"):
+        benchmark.main(tmp_path)
+    page = (tmp_path / "rate_distortion.md").read_text()
+    assert page.count("\n| 10 | 256 |") == 1 + 8  # the table, and the details
+    assert page.count("\n| 25 | 16 |") == 1 + 6
+    assert "nan" not in page
+    assert (tmp_path / "rate_distortion.png").stat().st_size > 10_000
+
+
+def test_rates_and_bounds_of_the_rate_distortion_benchmark(ecg):
+    import benchmark_rate_distortion as benchmark
+
+    noise = 0.1 * np.random.default_rng(0).normal(size=(400, 250))
+    record = np.repeat([0, 1], 200)
+    for bits in (0.5, 1.0, 2.0):  # white noise: D = 2^(-2 R)
+        bound = benchmark.gaussian_bound(noise, record, bits)
+        np.testing.assert_allclose(bound, 0.01 * 2.0 ** (-2 * bits), rtol=0.15)
+        codec = benchmark.wavelet_mse(noise, record, bits)
+        assert bound < codec < 2 * bound
