@@ -32,6 +32,8 @@ _SCALE_FIRST = "scale the signal first, for instance with AmplitudeScaler."
 _CHUNK_SAMPLES = 16_384  # samples of signal that pass through a network at once
 _COUNT = Interval(Integral, 1, None, closed="left")
 _AUTO = StrOptions({"auto"})
+# Short blocks spend their tokens on noise, which is the same in all patients.
+_AUGMENTED_BLOCK = 8
 _BATCH_BLOCKS = 3200  # blocks in a gradient step, where batch_size="auto"
 
 
@@ -166,7 +168,8 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     augment : bool or "auto", default="auto"
         Whether to vary the windows in training, in tempo, gain and offset, for the sake
-        of patients not seen. "auto" is True but for "dimreduction".
+        of patients not seen. "auto" does so for blocks of 8 samples or more, which
+        shorter ones are the worse for; it is False for "dimreduction".
 
     early_stopping : bool, default=False
         Whether to hold `validation_fraction` of the windows out, stop when their
@@ -374,7 +377,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         if not warm and hasattr(network, "initialize"):
             network.initialize(windows)
         generator = torch.Generator().manual_seed(seed)
-        settings = self._settings(*windows.shape[:2])
+        settings = self._settings(*windows.shape)
         quantizer, bottleneck = self._start_quantizer(
             network, X, settings["max_steps"], generator, warm
         )
@@ -453,7 +456,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             bottleneck.cpu()
         return history
 
-    def _settings(self, n_windows, n_blocks):
+    def _settings(self, n_windows, n_blocks, block_size):
         """The parameters of training, with "auto" replaced by what it stands for."""
         if self.network == "dimreduction":
             auto = {
@@ -468,7 +471,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
                 "max_steps": n_steps_for(n_windows * n_blocks),
                 "batch_size": max(1, _BATCH_BLOCKS // n_blocks),
                 "learning_rate": 0.004 if bins else 0.0015,
-                "augment": True,
+                "augment": block_size >= _AUGMENTED_BLOCK,
             }
         given = {name: getattr(self, name) for name in auto}
         return auto | {name: v for name, v in given.items() if v != "auto"}
