@@ -56,10 +56,10 @@ def resolve_device(device):
 def n_steps_for(n_blocks):
     """Gradient steps that pay off for so many blocks to train on.
 
-    For blocks of 10 samples, 1,200 in five minutes of one patient, and 3,500 in the
-    ten hours of the half of MIT-BIH.
+    For blocks of 10 samples, 1,200 in five minutes of one patient, and 3,000 in the
+    ten hours of half of MIT-BIH.
     """
-    return int(np.clip(1200 * (n_blocks / 8600) ** 0.21, 300, 10_000))
+    return int(np.clip(1200 * (n_blocks / 8600) ** 0.18, 300, 10_000))
 
 
 def latent_dim_for(quantizer, block_size):
@@ -155,7 +155,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     max_steps : int or "auto", default="auto"
         Number of gradient steps. "auto" follows the number of blocks in `X`: 1,200
-        steps for nine thousand, 3,500 for a million and a half; it is 2000 for
+        steps for nine thousand, 3,000 for a million and a half; it is 2000 for
         "dimreduction".
 
     batch_size : int or "auto", default="auto"
