@@ -1,8 +1,8 @@
 """What stands between encoder and decoder in training. Torch only.
 
 A bottleneck is a module: latents to ``(quantized, penalty)``. `quantized` has the
-shape of the latents and a gradient of its own; the penalty, in the square of the
-signal's unit, is added to the reconstruction error.
+shape of the latents and a gradient of its own; the penalty is added to the error of the
+reconstruction, as a share of the signal's power.
 """
 
 import numpy as np
@@ -51,8 +51,8 @@ class Codebook(nn.Module):
     codes : torch.Tensor of shape (n_codes, latent_dim)
         Codes to start from, such as k-means of the latents.
 
-    pull : float
-        Weight of the penalty: the signal's power over that of the latents.
+    power : float
+        Power of the latents, which the penalty is a share of.
 
     n_batches : int
         For how many batches idle codes are moved; the others let them settle.
@@ -66,10 +66,10 @@ class Codebook(nn.Module):
     without its stop-gradient between reconstruction and codes.
     """
 
-    def __init__(self, codes, pull, n_batches, generator):
+    def __init__(self, codes, power, n_batches, generator):
         super().__init__()
         self.codes = nn.Parameter(codes.clone())
-        self.pull = pull
+        self.power = power
         self.n_batches = n_batches
         self.generator = generator
         self.register_buffer("uses", torch.zeros(len(codes)))
@@ -87,7 +87,7 @@ class Codebook(nn.Module):
             self.uses += torch.bincount(tokens, minlength=len(self.codes))
             if self.n_batches % _REVIVE_EVERY == 0:
                 self._revive(values, tokens)
-        return quantized, self.pull * penalty
+        return quantized, penalty / self.power
 
     @torch.no_grad()
     def _revive(self, values, tokens):

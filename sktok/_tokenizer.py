@@ -415,9 +415,9 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             if quantizer.random_state is None:
                 quantizer.random_state = generator.initial_seed()
             quantizer.fit(latents)
-        pull = X.var() / max(latents.var(), np.finfo(np.float32).tiny)
+        power = max(float(latents.var()), np.finfo(np.float32).tiny)
         codes = torch.from_numpy(quantizer.codes_)
-        return quantizer, Codebook(codes, float(pull), max_steps // 2, generator)
+        return quantizer, Codebook(codes, power, max_steps // 2, generator)
 
     def _train(self, network, bottleneck, windows, settings, random_state, generator):
         """Train on the device, and bring network and bottleneck back to the CPU."""

@@ -12,6 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 _CHECK_EVERY = 50  # steps between two looks at the validation loss, at least
+_TINY = 1e-30  # keeps a constant signal from being divided by zero
 _GAIN_SPREAD = 0.2  # standard deviation of the logarithm of the gain
 _OFFSET_SPREAD = 0.3  # standard deviation of the offset, in those of the signal
 _STRETCH = 0.3  # largest logarithm of the factor by which a window is slowed down
@@ -75,6 +76,9 @@ def train(
 ):
     """Fit an autoencoder by AdamW under a one-cycle schedule; `network` is changed.
 
+    What is minimised is the error as a share of the signal's power, so that the unit of
+    the signal does not matter, and the bottleneck's penalty.
+
     The signal stays in memory as one tensor, and batches are drawn from it by index.
     Each epoch is a new permutation of the windows; its incomplete last batch is left
     out, for the sake of batch normalisation.
@@ -125,7 +129,7 @@ def train(
         return F.mse_loss(network.decode(latents), batch), penalty
 
     trained = nn.ModuleList([network] if bottleneck is None else [network, bottleneck])
-    deviation = windows.std(correction=0)
+    power = windows.var(correction=0).clamp(min=_TINY)
     history, best = History(), BestWeights()
     batch_size = min(batch_size, len(windows))
     check_every = max(_CHECK_EVERY, len(windows) // batch_size)
@@ -136,10 +140,10 @@ def train(
             trained.train()
             batch = windows[next(batches).to(windows.device)]
             if augment:
-                batch = augmented(batch, deviation, generator)
+                batch = augmented(batch, power.sqrt(), generator)
             loss, penalty = losses_of(batch)
             optimizer.zero_grad()
-            (loss + penalty).backward()
+            (loss / power + penalty).backward()
             optimizer.step()
             schedule.step()
             history.loss.append(loss.item())

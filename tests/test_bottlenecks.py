@@ -9,7 +9,7 @@ from sktok._bottlenecks import Codebook
 @pytest.fixture
 def codebook():
     codes = torch.tensor([[0.0, 0.0], [1.0, 1.0], [9.0, 9.0]])
-    return Codebook(codes, 2.0, 200, torch.Generator().manual_seed(0))
+    return Codebook(codes, 0.5, 200, torch.Generator().manual_seed(0))
 
 
 def test_latents_become_the_nearest_codes_at_a_penalty(codebook):
