@@ -109,17 +109,17 @@ _START_VECTORS = 20_000  # and that its start is chosen from
 
 
 def kmeans_codes(vectors, n_codes, max_iter, random_state):
-    """Centres of k-means; where there are fewer vectors than that, they repeat."""
+    """Centres of k-means, which repeat if vectors are fewer, and number of passes."""
     vectors = vectors[random_state.permutation(len(vectors))[:_KMEANS_VECTORS]]
     distinct = np.unique(vectors, axis=0)
     if len(distinct) <= n_codes:
-        return np.resize(distinct, (n_codes, vectors.shape[1]))
+        return np.resize(distinct, (n_codes, vectors.shape[1])), 1
     largest = np.abs(vectors).max()  # squares of huge values would overflow
     vectors = vectors / largest
     few = vectors[: max(_START_VECTORS, 4 * n_codes)]
     start, _ = kmeans_plusplus(few, n_codes, random_state=random_state)
-    kmeans = KMeans(n_codes, init=start, n_init=1, max_iter=max_iter)
-    return kmeans.fit(vectors).cluster_centers_ * largest
+    kmeans = KMeans(n_codes, init=start, n_init=1, max_iter=max_iter).fit(vectors)
+    return kmeans.cluster_centers_ * largest, kmeans.n_iter_
 
 
 def validate_tokens(tokens, n_tokens, width):
@@ -459,6 +459,9 @@ class VectorQuantizer(_Quantizer):
     n_tokens_ : int
         Size of the vocabulary: tokens are in ``range(n_tokens_)``.
 
+    n_iter_ : int
+        Number of passes of k-means over the data.
+
     row_shape_ : tuple of int
         Shape of one row of `X` seen in `fit`.
 
@@ -537,7 +540,7 @@ class VectorQuantizer(_Quantizer):
         """
         forget(self)
         X = self._validate(X, reset=True)
-        codes = kmeans_codes(
+        codes, self.n_iter_ = kmeans_codes(
             X.reshape(-1, X.shape[-1]),
             self.n_codes,
             self.max_iter,
