@@ -34,7 +34,7 @@ _COUNT = Interval(Integral, 1, None, closed="left")
 _AUTO = StrOptions({"auto"})
 # Short blocks spend their tokens on noise, which is the same in all patients.
 _AUGMENTED_BLOCK = 8
-_BATCH_BLOCKS = 3200  # blocks in a gradient step, where batch_size="auto"
+_BATCH_BLOCKS = 1600  # blocks in a gradient step, where batch_size="auto"
 
 
 def resolve_device(device):
@@ -56,10 +56,10 @@ def resolve_device(device):
 def n_steps_for(n_blocks):
     """Gradient steps that pay off for so many blocks to train on.
 
-    For blocks of 10 samples, 1,200 in five minutes of one patient, and 3,000 in the
+    For blocks of 10 samples, 2,000 in five minutes of one patient, and 7,200 in the
     ten hours of half of MIT-BIH.
     """
-    return int(np.clip(1200 * (n_blocks / 8600) ** 0.18, 300, 10_000))
+    return int(np.clip(2000 * (n_blocks / 8600) ** 0.25, 500, 12_000))
 
 
 def latent_dim_for(quantizer, block_size):
@@ -154,17 +154,17 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         ``strategy="kmeans"`` makes slow.
 
     max_steps : int or "auto", default="auto"
-        Number of gradient steps. "auto" follows the number of blocks in `X`: 1,200
-        steps for nine thousand, 3,000 for a million and a half; it is 2000 for
+        Number of gradient steps. "auto" follows the number of blocks in `X`: 2,000
+        steps for nine thousand, 7,200 for a million and a half; it is 2000 for
         "dimreduction".
 
     batch_size : int or "auto", default="auto"
-        Number of windows in a gradient step. "auto" takes as many as hold 3,200
+        Number of windows in a gradient step. "auto" takes as many as hold 1,600
         blocks; it is 32 for "dimreduction".
 
     learning_rate : float or "auto", default="auto"
-        Highest learning rate of the one-cycle schedule of AdamW. "auto" is 0.0015,
-        or 0.004 through bins; and 0.03 for "dimreduction".
+        Highest learning rate of the one-cycle schedule of AdamW. "auto" is 0.003, or
+        0.004 through bins; and 0.03 for "dimreduction".
 
     augment : bool or "auto", default="auto"
         Whether to vary the windows in training, in tempo, gain and offset, for the sake
@@ -470,7 +470,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             auto = {
                 "max_steps": n_steps_for(n_windows * n_blocks),
                 "batch_size": max(1, _BATCH_BLOCKS // n_blocks),
-                "learning_rate": 0.004 if bins else 0.0015,
+                "learning_rate": 0.004 if bins else 0.003,
                 "augment": block_size >= _AUGMENTED_BLOCK,
             }
         given = {name: getattr(self, name) for name in auto}

@@ -36,7 +36,7 @@ def test_later_minutes_are_restored_better_than_by_k_means(ecg, block_size):
 
 
 def test_the_budget_follows_the_data():
-    assert n_steps_for(8_600) == 1200 < n_steps_for(100_000) < n_steps_for(1_430_000)
+    assert n_steps_for(8_600) == 2000 < n_steps_for(100_000) < n_steps_for(1_430_000)
     assert n_steps_for(1) == n_steps_for(2) > 0
     assert n_steps_for(10**10) == n_steps_for(10**12)
 
