@@ -32,8 +32,7 @@ _SCALE_FIRST = "scale the signal first, for instance with AmplitudeScaler."
 _CHUNK_SAMPLES = 16_384  # samples of signal that pass through a network at once
 _COUNT = Interval(Integral, 1, None, closed="left")
 _AUTO = StrOptions({"auto"})
-# Short blocks spend their tokens on noise, which is the same in all patients.
-_AUGMENTED_BLOCK = 8
+_SHORT_BLOCK = 8  # below it, tokens describe noise, which is alike in all patients
 _BATCH_BLOCKS = 1600  # blocks in a gradient step, where batch_size="auto"
 
 
@@ -164,7 +163,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     learning_rate : float or "auto", default="auto"
         Highest learning rate of the one-cycle schedule of AdamW. "auto" is 0.003, or
-        0.004 through bins; and 0.03 for "dimreduction".
+        0.0015 for blocks of less than 8 samples; it is 0.03 for "dimreduction".
 
     augment : bool or "auto", default="auto"
         Whether to vary the windows in training, in tempo, gain and offset, for the sake
@@ -466,12 +465,12 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
                 "augment": False,
             }
         else:
-            bins = isinstance(self.quantizer, BinQuantizer)
+            is_short = block_size < _SHORT_BLOCK
             auto = {
                 "max_steps": n_steps_for(n_windows * n_blocks),
                 "batch_size": max(1, _BATCH_BLOCKS // n_blocks),
-                "learning_rate": 0.004 if bins else 0.003,
-                "augment": block_size >= _AUGMENTED_BLOCK,
+                "learning_rate": 0.0015 if is_short else 0.003,
+                "augment": not is_short,
             }
         given = {name: getattr(self, name) for name in auto}
         return auto | {name: v for name, v in given.items() if v != "auto"}
