@@ -11,8 +11,15 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score, train_test_split
 
-from sktok import BinQuantizer, BlockSegmenter, ConvAETokenizer, make_paper_tokenizer
+from sktok import (
+    BinQuantizer,
+    BlockSegmenter,
+    ConvAETokenizer,
+    VectorQuantizer,
+    make_paper_tokenizer,
+)
 from sktok._bottlenecks import Bins
+from sktok._training import augmented
 from sktok.metrics import neg_reconstruction_mse, reconstruct
 
 
@@ -108,8 +115,8 @@ def neg_mse(tokenizer, blocks):
 def test_the_network_is_trained_through_the_quantizer(blocks, quick, limits):
     """With few bins, a network that knows them does better (paper, section 4.3)."""
     few = BinQuantizer(4, limits=limits)
-    inside = quick(max_steps=300, quantizer=few).fit(blocks)
-    outside = quick(max_steps=300).fit(blocks)
+    inside = quick(max_steps=100, quantizer=few).fit(blocks)
+    outside = quick(max_steps=100).fit(blocks)
     latents = outside.transform(blocks)
     restored = outside.inverse_transform(reconstruct(few.fit(latents), latents))
     assert -neg_mse(inside, blocks) < np.mean((blocks - restored) ** 2)
@@ -118,7 +125,7 @@ def test_the_network_is_trained_through_the_quantizer(blocks, quick, limits):
 def test_latents_stay_within_given_limits(blocks, quick):
     limits = (-0.5, 0.5)
     quantizer = BinQuantizer(16, limits=limits)
-    tokenizer = quick(max_steps=300, quantizer=quantizer).fit(blocks)
+    tokenizer = quick(max_steps=100, quantizer=quantizer).fit(blocks)
     ends = np.isin(tokenizer.transform(blocks), [0, 15])
     assert ends.mean() < 0.5
 
@@ -418,3 +425,118 @@ def test_more_bins_lose_less(ecg):
         pipe.set_params(quantize=quantizer)
         errors.append(-neg_reconstruction_mse(pipe, ecg.data))
     assert errors == sorted(errors, reverse=True)
+
+
+def test_a_codebook_is_trained_with_the_network(blocks, quick):
+    start = quick(quantizer=VectorQuantizer(16), max_steps=1, learning_rate=1e-9)
+    trained = quick(quantizer=VectorQuantizer(16), max_steps=60)
+    start.fit(blocks), trained.fit(blocks)
+    kmeans = VectorQuantizer(16, random_state=0).fit(blocks)
+    assert -neg_mse(start, blocks) < 1.1 * -neg_mse(kmeans, blocks)
+    assert -neg_mse(trained, blocks) < 0.9 * -neg_mse(start, blocks)
+    assert (trained.quantizer_.codes_ != start.quantizer_.codes_).any()
+    assert trained.n_tokens_ == 16
+    tokens = trained.transform(blocks)
+    assert len(np.unique(tokens)) == 16
+    with torch.inference_mode():
+        latents = trained.network_.encode(torch.from_numpy(blocks).float())
+    distance = torch.cdist(latents, torch.from_numpy(trained.quantizer_.codes_))
+    assert (distance.argmin(-1).numpy() == tokens).mean() > 0.999
+
+
+def test_a_codebook_without_a_seed_takes_that_of_the_tokenizer(blocks, quick):
+    first, same = (
+        quick(quantizer=VectorQuantizer(16), max_steps=3).fit_transform(blocks)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, same)
+
+
+def test_warm_start_keeps_the_codebook(blocks, quick):
+    tokenizer = quick(quantizer=VectorQuantizer(16), warm_start=True, max_steps=40)
+    tokens = tokenizer.fit(blocks).transform(blocks)
+    tokenizer.set_params(max_steps=1, learning_rate=1e-9).fit(blocks)
+    np.testing.assert_array_equal(tokenizer.transform(blocks), tokens)
+    tokenizer.set_params(quantizer__n_codes=8).fit(blocks)
+    assert tokenizer.n_tokens_ == 8
+
+
+def test_more_codes_than_blocks(quick):
+    X = np.random.default_rng(0).normal(size=(3, 2, 4))
+    tokenizer = quick(quantizer=VectorQuantizer(256)).fit(X)
+    np.testing.assert_allclose(reconstruct(tokenizer, X), X, atol=0.2)
+
+
+def test_a_network_of_ones_own_has_a_codebook_too(blocks):
+    tokenizer = ConvAETokenizer(
+        Linear, quantizer=VectorQuantizer(32), max_steps=50, random_state=0
+    ).fit(blocks)
+    assert tokenizer.latent_dim_ == 10
+    loaded = pickle.loads(pickle.dumps(tokenizer))
+    np.testing.assert_array_equal(loaded.transform(blocks), tokenizer.transform(blocks))
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "latent_dim"),
+    [
+        (None, 1),
+        (BinQuantizer(8), 1),
+        (BinQuantizer((2, 3, 4)), 3),
+        (VectorQuantizer(8), 10),
+    ],
+)
+def test_one_token_of_a_block_unless_told_otherwise(
+    blocks, quick, quantizer, latent_dim
+):
+    tokenizer = quick(quantizer=quantizer, max_steps=1).fit(blocks)
+    assert tokenizer.latent_dim_ == latent_dim
+    rows = tokenizer.transform(blocks)
+    assert rows.reshape(60, -1).shape == (60, 25)
+
+
+def test_bins_lie_between_limits_known_by_construction(blocks, quick):
+    tokenizer = quick(quantizer=BinQuantizer(8)).fit(blocks)
+    assert (tokenizer.quantizer_.edges_[[0, -1]] == [-1, 1]).all()
+    far = tokenizer.transform(1000 * blocks)
+    assert far.max() < 8
+    tokenizer = quick(quantizer=BinQuantizer(8, limits=(-5, 5))).fit(blocks)
+    assert (tokenizer.quantizer_.edges_[[0, -1]] == [-5, 5]).all()
+    assert len(np.unique(tokenizer.transform(blocks))) > 2
+
+
+def test_settings_follow_network_block_size_and_data():
+    tokenizer = ConvAETokenizer(batch_size=7)
+    long, short = (tokenizer._settings(344, 250 // n, n) for n in (10, 5))
+    assert long["augment"]
+    assert not short["augment"]
+    assert long["learning_rate"] > short["learning_rate"]
+    assert long["batch_size"] == short["batch_size"] == 7
+    assert long["max_steps"] < short["max_steps"]
+    paper = ConvAETokenizer("dimreduction", augment=True)._settings(344, 25, 10)
+    assert paper == {
+        "max_steps": 2000,
+        "batch_size": 32,
+        "learning_rate": 0.03,
+        "augment": True,
+    }
+
+
+@pytest.mark.parametrize("shape", [(50, 25, 10), (50, 1, 250), (50, 3, 1), (50, 1, 1)])
+def test_augmented_windows_differ_in_tempo_gain_and_offset(shape):
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.randn(shape, generator=generator)
+    changed = augmented(batch, batch.std(), generator)
+    assert changed.shape == batch.shape
+    assert changed.isfinite().all()
+    assert (changed != batch).float().mean() > 0.9
+    flat = augmented(torch.full(shape, 3.0), torch.tensor(1.0), generator).flatten(1)
+    torch.testing.assert_close(flat, flat[:, :1].expand_as(flat))
+    assert flat[:, 0].std() > 0.05
+
+
+def test_a_stretched_ramp_is_a_slower_ramp():
+    ramp = torch.arange(250.0).expand(8, 250).reshape(8, 25, 10)
+    changed = augmented(ramp, torch.tensor(0.0), torch.Generator().manual_seed(0))
+    slope = changed.flatten(1).diff(dim=1)
+    torch.testing.assert_close(slope, slope[:, :1].expand_as(slope), rtol=1e-3, atol=0)
+    assert (slope.std(dim=0) > 0).all()  # each window has a gain of its own
