@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import pywt
 import torch
+from benchmark_paper import PAPER, PAPER_COMPLETE
 from scipy.signal import welch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
@@ -42,16 +43,6 @@ from sktok import (
 from sktok.datasets import fetch_mitdb
 from sktok.metrics import heartbeat_f1, prd, reconstruct, token_entropy, token_usage
 
-PAPER = {  # Table 2: block size -> MSE, not quantised
-    250: 0.550570,
-    125: 0.254592,
-    50: 0.082695,
-    25: 0.011730,
-    10: 0.000356,
-    5: 0.000086,
-    2: 0.000009,
-}
-PAPER_COMPLETE = 0.000544  # section 4.3: block size 10, 256 tokens
 CONFIGURATIONS = [  # block size, tokens
     *((block_size, 256) for block_size in PAPER),
     *((10, n_tokens) for n_tokens in (16, 64, 1024, 4096)),

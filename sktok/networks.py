@@ -244,6 +244,8 @@ class DimReduction(nn.Module):
     (torch.Size([4, 25, 1]), torch.Size([4, 25, 10]))
     """
 
+    reach = 0  # every block is restored by itself
+
     def __init__(self, block_size, latent_dim=32):
         super().__init__()
         encoder = [

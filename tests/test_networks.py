@@ -98,7 +98,7 @@ def test_encode_and_decode_treat_every_block_alone(block_size):
         )
 
 
-def same_bits_in_any_batch(network, X, threads):
+def assert_same_bits_in_any_batch(network, X, threads):
     def apply(X):
         return map_chunks(network.encode, X, device=torch.device("cpu"), chunk=64)
 
@@ -119,7 +119,7 @@ def test_a_window_gives_the_same_bits_in_any_batch(shape, threads):
     torch.manual_seed(0)
     network = DimReduction(shape[-1], latent_dim=1).eval()
     X = np.random.default_rng(0).random(shape, dtype=np.float32)
-    same_bits_in_any_batch(network, X, threads)
+    assert_same_bits_in_any_batch(network, X, threads)
 
 
 @pytest.fixture
@@ -197,4 +197,4 @@ def test_the_decoder_reaches_as_far_as_it_says(contextual):
 def test_contextual_windows_give_the_same_bits_in_any_batch(contextual, shape, threads):
     network = contextual(shape[-1], min(shape[-1], 10))
     X = np.random.default_rng(0).random(shape, dtype=np.float32)
-    same_bits_in_any_batch(network, X, threads)
+    assert_same_bits_in_any_batch(network, X, threads)

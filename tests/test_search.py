@@ -105,6 +105,17 @@ def test_a_network_without_a_reach_is_searched_block_by_block(blocks):
     assert searched.sum() < own.sum()
 
 
+def test_blocks_decoded_one_by_one_are_searched_all_at_once(blocks, quick):
+    tokenizer = quick(network="dimreduction", quantizer=BinQuantizer(8)).fit(blocks)
+    own = ((reconstruct(tokenizer, blocks) - blocks) ** 2).sum(axis=2)
+    tokenizer.set_params(n_candidates=8)  # all of them
+    searched = ((reconstruct(tokenizer, blocks) - blocks) ** 2).sum(axis=2)
+    every = tokenizer.inverse_transform(np.repeat(np.arange(8)[:, None], 25, axis=1))
+    best = ((every[:, None] - blocks) ** 2).sum(axis=3).min(axis=0)
+    np.testing.assert_allclose(searched, best, rtol=1e-3, atol=1e-6)
+    assert searched.sum() < own.sum()
+
+
 def test_more_candidates_than_codes(blocks, quick):
     tokenizer = quick(quantizer=VectorQuantizer(4), n_candidates=9, max_steps=2)
     assert tokenizer.fit(blocks).transform(blocks).max() < 4
