@@ -244,10 +244,9 @@ class DimReduction(nn.Module):
     (torch.Size([4, 25, 1]), torch.Size([4, 25, 10]))
     """
 
-    reach = 0  # every block is restored by itself
-
     def __init__(self, block_size, latent_dim=32):
         super().__init__()
+        self.reach = 0  # every block is restored by itself
         encoder = [
             *_activated(nn.Conv1d(1, 8, kernel_size=3, padding=1)),
             *_activated(nn.Conv1d(8, 16, kernel_size=3, padding=1)),
