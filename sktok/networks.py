@@ -50,13 +50,13 @@ class ContextualAutoencoder(nn.Module):
         between them needs it; `None` leaves latents free.
 
     width : int, default=64
-        Number of channels of the convolutions, a multiple of 16.
+        Number of channels, a multiple of 16.
 
-    encoder_dilations : tuple of int, default=(1, 1, 1, 1)
-        Dilation of each convolution, over three blocks, of the encoder.
+    encoder_reaches : tuple of int, default=(2, 2, 2, 2)
+        How many blocks to either side each convolution of the encoder sees.
 
-    decoder_dilations : tuple of int, default=(1, 1, 1)
-        Dilation of each convolution, over three blocks, of the decoder.
+    decoder_reaches : tuple of int, default=(1, 1, 1)
+        How many blocks to either side each convolution of the decoder sees.
 
     Attributes
     ----------
@@ -82,13 +82,13 @@ class ContextualAutoencoder(nn.Module):
         *,
         limits=None,
         width=64,
-        encoder_dilations=(1, 1, 1, 1),
-        decoder_dilations=(1, 1, 1),
+        encoder_reaches=(2, 2, 2, 2),
+        decoder_reaches=(1, 1, 1),
     ):
         super().__init__()
-        self.encoder = _Path(block_size, latent_dim, width, encoder_dilations)
-        self.decoder = _Path(latent_dim, block_size, width, decoder_dilations)
-        self.reach = sum(decoder_dilations)
+        self.encoder = _Path(block_size, latent_dim, width, encoder_reaches)
+        self.decoder = _Path(latent_dim, block_size, width, decoder_reaches)
+        self.reach = sum(decoder_reaches)
         self.limits = limits
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
@@ -156,11 +156,11 @@ class ContextualAutoencoder(nn.Module):
 class _Path(nn.Module):
     """A linear map of each block, and what its surroundings add to it."""
 
-    def __init__(self, n_in, n_out, width, dilations):
+    def __init__(self, n_in, n_out, width, reaches):
         super().__init__()
         self.linear = _zero(_AlignedLinear(n_in, n_out))
         self.embed = _AlignedLinear(n_in, width)
-        self.body = nn.Sequential(*[_Residual(width, d) for d in dilations])
+        self.body = nn.Sequential(*[_Residual(width, reach) for reach in reaches])
         self.project = _zero(_AlignedLinear(width, n_out))
 
     def forward(self, x):
@@ -168,22 +168,34 @@ class _Path(nn.Module):
 
 
 class _Residual(nn.Module):
-    """A convolution over three blocks, `dilation` apart; starts as the identity.
+    """A convolution over blocks, channel by channel, and two layers on each block.
 
-    Blocks stay before channels, so that all of it is matrix products. Every block is
-    normalised by itself: a norm over the window would let each block reach all others.
+    It starts as the identity. Blocks stay before channels, so that most of it is matrix
+    products. Every block is normalised by itself: a norm over the window would let each
+    block reach all others.
     """
 
-    def __init__(self, width, dilation):
+    def __init__(self, width, reach):
         super().__init__()
-        self.dilation = dilation
+        n_taps = 2 * reach + 1
         self.norm = nn.RMSNorm(width, eps=1e-5)
-        self.convolve = nn.Linear(3 * width, width)
+        self.taps = nn.Parameter(torch.randn(n_taps, width) / n_taps**0.5)
+        self.hidden = nn.Linear(width, width)
         self.project = _zero(nn.Linear(width, width))
 
     def forward(self, h):
-        neighbours = _with_neighbours(self.norm(h), self.dilation)
-        return h + self.project(F.relu(self.convolve(neighbours)))
+        mixed = _convolve(self.norm(h), self.taps)
+        return h + self.project(F.relu(self.hidden(mixed)))
+
+
+def _convolve(h, taps):
+    """Each channel along the blocks, with zeros around them: one filter a channel."""
+    n_blocks, reach = h.shape[1], len(taps) // 2
+    padded = F.pad(h, (0, 0, reach, reach))
+    mixed = padded[:, :n_blocks] * taps[0]
+    for start in range(1, len(taps)):
+        mixed = mixed.addcmul(padded[:, start : start + n_blocks], taps[start])
+    return mixed
 
 
 class _AlignedLinear(nn.Linear):
@@ -198,14 +210,6 @@ class _AlignedLinear(nn.Linear):
         weight = F.pad(self.weight, (0, more_in, 0, more_out))
         bias = F.pad(self.bias, (0, more_out))
         return F.linear(F.pad(x, (0, more_in)), weight, bias)[..., : self.out_features]
-
-
-def _with_neighbours(h, distance):
-    """Each block between those `distance` before and behind it, or zeros: in a row."""
-    n_blocks = h.shape[1]
-    padded = F.pad(h, (0, 0, distance, distance))
-    starts = (0, distance, 2 * distance)
-    return torch.cat([padded[:, start : start + n_blocks] for start in starts], dim=-1)
 
 
 def _zero(layer):
