@@ -15,7 +15,7 @@ _CHECK_EVERY = 50  # steps between two looks at the validation loss, at least
 _TINY = 1e-30  # keeps a constant signal from being divided by zero
 _GAIN_SPREAD = 0.1  # standard deviation of the logarithm of the gain
 _OFFSET_SPREAD = 0.15  # standard deviation of the offset, in those of the signal
-_STRETCH = 0.3  # largest logarithm of the factor by which a window is slowed down
+_STRETCH = 0.1  # largest logarithm of the factor by which a window is slowed down
 _generator_lock = Lock()
 
 
