@@ -27,6 +27,7 @@ import pywt
 import torch
 from benchmark_paper import PAPER, PAPER_COMPLETE
 from scipy.signal import welch
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.metrics import mean_squared_error
@@ -109,7 +110,9 @@ class OneDSax(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X):
-        symbols = self.sax_.transform(self._series(X)).astype(int)
+        # tslearn fits a LinearRegression to each segment: its checks take most time.
+        with config_context(assume_finite=True, skip_parameter_validation=True):
+            symbols = self.sax_.transform(self._series(X)).astype(int)
         return symbols[..., 0] * self.n_levels_ + symbols[..., 1]
 
     def _series(self, X):
