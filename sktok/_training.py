@@ -15,7 +15,10 @@ _CHECK_EVERY = 50  # steps between two looks at the validation loss, at least
 _TINY = 1e-30  # keeps a constant signal from being divided by zero
 _GAIN_SPREAD = 0.1  # standard deviation of the logarithm of the gain
 _OFFSET_SPREAD = 0.15  # standard deviation of the offset, in those of the signal
-_STRETCH = 4.0  # most samples by which a block grows when its window is slowed down
+# How far windows are stretched, at most: until a block has grown by so many samples or,
+# if that is more (with one or two blocks), the window by so many blocks.
+_BLOCK_GROWTH = 4.0
+_WINDOW_GROWTH = 0.3
 _generator_lock = Lock()
 
 
@@ -196,7 +199,9 @@ def augmented(batch, deviation, generator):
     n_windows, length = signal.shape
     if length > 1:
         speed, start = torch.rand(2, generator=generator).tolist()
-        speed = 1 / (1 + _STRETCH / batch.shape[2] * speed)
+        _, n_blocks, block_size = batch.shape
+        growth = max(_BLOCK_GROWTH / block_size, _WINDOW_GROWTH / n_blocks)
+        speed = 1 / (1 + growth * speed)
         start *= (1 - speed) * (length - 1)
         position = start + speed * torch.arange(length, device=batch.device)
         left = position.long().clamp(max=length - 2)

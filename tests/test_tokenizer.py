@@ -16,6 +16,7 @@ from sktok import (
     BlockSegmenter,
     ConvAETokenizer,
     VectorQuantizer,
+    _training,
     make_paper_tokenizer,
 )
 from sktok._bottlenecks import Bins
@@ -540,3 +541,19 @@ def test_a_stretched_ramp_is_a_slower_ramp():
     slope = changed.flatten(1).diff(dim=1)
     torch.testing.assert_close(slope, slope[:, :1].expand_as(slope), rtol=1e-3, atol=0)
     assert (slope.std(dim=0) > 0).all()  # each window has a gain of its own
+
+
+@pytest.mark.parametrize(
+    ("n_blocks", "block_size", "growth"), [(25, 10, 0.4), (2, 125, 0.15), (1, 250, 0.3)]
+)
+def test_windows_grow_by_samples_of_a_block_or_by_a_part_of_a_block(
+    monkeypatch, n_blocks, block_size, growth
+):
+    monkeypatch.setattr(_training, "_GAIN_SPREAD", 0.0)
+    ramp = torch.arange(250.0).view(1, n_blocks, block_size)
+    generator = torch.Generator().manual_seed(0)
+    spans = [
+        np.ptp(augmented(ramp, torch.tensor(0.0), generator).numpy())
+        for _ in range(300)
+    ]
+    assert 0.95 * growth < 249 / min(spans) - 1 <= growth
