@@ -8,7 +8,7 @@ blocks of 10 with 16 to 4,096. Two fits at a time, each on one core, about two h
 
 It writes ``rate_distortion.md``, with the answer, and its picture to the folder. Each
 row of figures is added to ``rate_distortion.csv`` as soon as it is there, and not
-computed again: delete the file, or rows of it, to start anew.
+computed again: delete the file, or the rows of a fit, to start anew.
 """
 
 import sys
@@ -192,7 +192,7 @@ def n_moved_tokens(tokenizer, X):
     rng = np.random.default_rng(0)
     order = rng.permutation(len(X))
     n_moved = 0
-    for part, rows in enumerate(np.array_split(order, rng.choice(len(X), 50))):
+    for part, rows in enumerate(np.array_split(order, np.sort(rng.choice(len(X), 50)))):
         torch.set_num_threads(1 + part % 2)
         if len(rows):
             n_moved += np.sum(tokenizer.transform(X[rows]) != whole[rows])

@@ -160,7 +160,7 @@ class _Quantizer(TransformerMixin, BaseEstimator):
         names : ndarray of str, shape (n_tokens_per_window,)
             ``'token0'``, ``'token1'``, …
         """
-        check_is_fitted(self, "row_shape_")
+        check_is_fitted(self, "n_tokens_")
         names = [f"token{i}" for i in range(self._n_tokens_per_window())]
         return feature_names(self, names, input_features)
 

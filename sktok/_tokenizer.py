@@ -100,7 +100,7 @@ def build_network(network, block_size, latent_dim, limits):
 def check_network(network, windows, latent_dim):
     """Raise unless `network` encodes and decodes to the shapes agreed on."""
     network.eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         latents = network.encode(windows[:1])
         expected = (*windows[:1].shape[:2], latent_dim)
         if latents.shape != expected:
@@ -115,6 +115,18 @@ def check_network(network, windows, latent_dim):
         raise ValueError(
             f"The network decodes to {tuple(signal.shape)}, expected the shape that "
             f"was encoded, {tuple(windows[:1].shape)} (windows, blocks, block_size)."
+        )
+
+
+def check_same_kind(network, fitted):
+    """Raise unless training can go on from `fitted` in place of `network`."""
+    limits, fitted_limits = (getattr(net, "limits", None) for net in (network, fitted))
+    if type(network) is not type(fitted) or limits != fitted_limits:
+        raise ValueError(
+            f"warm_start=True goes on from a {type(fitted).__name__} with latents "
+            f"limited to {fitted_limits}, but network and quantizer now ask for a "
+            f"{type(network).__name__} limited to {limits}: leave them as they were, "
+            "or set warm_start=False."
         )
 
 
@@ -355,6 +367,8 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             not give the shapes agreed on, or the loss is not finite, which very large
             values or learning rates lead to.
         """
+        if self.quantizer is not None:
+            self.quantizer._validate_params()
         warm = self.warm_start and hasattr(self, "network_")
         if not warm:
             forget(self)
@@ -366,12 +380,12 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             latent_dim = latent_dim_for(self.quantizer, block_size)
         random_state = check_random_state(self.random_state)
         seed = int(random_state.randint(np.iinfo(np.int32).max))
+        with seeded(seed):
+            limits = limits_for(self.quantizer)
+            network = build_network(self.network, block_size, latent_dim, limits)
         if warm:
+            check_same_kind(network, self.network_)
             network = copy.deepcopy(self.network_)
-        else:
-            with seeded(seed):
-                limits = limits_for(self.quantizer)
-                network = build_network(self.network, block_size, latent_dim, limits)
         check_network(network, windows, latent_dim)
         if not warm and hasattr(network, "initialize"):
             network.initialize(windows)
@@ -405,7 +419,8 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
         quantizer = clone(self.quantizer)
         if isinstance(quantizer, BinQuantizer):
             if quantizer.limits == "minmax":
-                quantizer.limits = getattr(network, "limits", None) or "minmax"
+                limits = getattr(network, "limits", None)
+                quantizer.limits = "minmax" if limits is None else limits
             return quantizer, Bins(quantizer)
         latents = self._encode(network, X)
         if warm and getattr(self.quantizer_, "n_codes", None) == quantizer.n_codes:
@@ -426,7 +441,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
                 windows, test_size=self.validation_fraction, random_state=random_state
             )
         n_windows = min(len(windows), settings["batch_size"])
-        if self.network == "dimreduction" and n_windows * windows.shape[1] < 2:
+        if isinstance(network, DimReduction) and n_windows * windows.shape[1] < 2:
             raise ValueError(
                 f"A batch of n_samples={n_windows} window of one block is too little "
                 "for batch normalisation: give two blocks at least."
@@ -508,6 +523,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             so large that the latents are not.
         """
         check_is_fitted(self, "network_")
+        self._validate_params()  # some may be set after `fit`
         X = validate_windows(self, X, reset=False, dtype=np.float32)
         latents = self._encode(self.network_, X)
         if self.quantizer_ is None:
@@ -546,6 +562,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             `transform` gives, or latents are not finite.
         """
         check_is_fitted(self, "network_")
+        self._validate_params()
         if self.quantizer_ is None:
             X = validate_inverse(self, X, (*self.row_shape_[:-1], self.latent_dim_))
         else:

@@ -29,13 +29,9 @@ def seeded(seed):
     torch initialises layers from its global generator, which is put back as it was;
     only one thread at a time may borrow it.
     """
-    with _generator_lock:
-        state = torch.get_rng_state()
-        try:
-            torch.default_generator.manual_seed(seed)
-            yield
-        finally:
-            torch.set_rng_state(state)
+    with _generator_lock, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 @dataclass
@@ -132,7 +128,8 @@ def train(
         return F.mse_loss(network.decode(latents), batch), penalty
 
     trained = nn.ModuleList([network] if bottleneck is None else [network, bottleneck])
-    power = windows.var(correction=0).clamp(min=_TINY)
+    deviation = windows.std(correction=0)
+    power = deviation.square().clamp(min=_TINY)
     history, best = History(), BestWeights()
     batch_size = min(batch_size, len(windows))
     check_every = max(_CHECK_EVERY, len(windows) // batch_size)
@@ -143,7 +140,7 @@ def train(
             trained.train()
             batch = windows[next(batches).to(windows.device)]
             if augment:
-                batch = augmented(batch, power.sqrt(), generator)
+                batch = augmented(batch, deviation, generator)
             loss, penalty = losses_of(batch)
             optimizer.zero_grad()
             (loss / power + penalty).backward()
@@ -232,7 +229,7 @@ def _one_cycle_adamw(trained, learning_rate, max_steps):
 def _mean_loss(losses_of, trained, validation):
     """The error of all of `validation`, in evaluation mode and without penalty."""
     trained.eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         parts = [(losses_of(part)[0], len(part)) for part in validation.split(1024)]
     return sum(loss.item() * size for loss, size in parts) / len(validation)
 

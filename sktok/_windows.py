@@ -71,7 +71,7 @@ def _check_row_shape(estimator, got, expected):
     if got != expected:
         raise ValueError(
             f"X has rows of shape {got}, but {type(estimator).__name__} expects rows "
-            f"of shape {expected} here, as learned in fit. Fit again to change it."
+            f"of shape {expected} here, as learned in fit. Fit a clone to change it."
         )
 
 

@@ -377,15 +377,22 @@ def lowest_rate_within(
 
 def _lowest_rate_within(cv_results, *, max_mse, rate, mse):
     bits, error = mean_rate_and_mse(cv_results, rate=rate, mse=mse)
+    rated = np.isfinite(bits) & np.isfinite(error)
+    if not rated.any():
+        raise ValueError(
+            "No candidate has both a rate and an error: see what its fits and scorers "
+            'raise, by error_score="raise".'
+        )
+    bits, error = (np.where(rated, values, np.inf) for values in (bits, error))
     within = error <= max_mse
     if not within.any():
         warnings.warn(
             f"No candidate has an error within {max_mse:.3g}: the lowest, "
-            f"{np.nanmin(error):.3g}, is chosen. Allow more, or search smaller blocks "
+            f"{error.min():.3g}, is chosen. Allow more, or search smaller blocks "
             "or larger vocabularies.",
             stacklevel=2,
         )
-        return int(np.nanargmin(error))
+        return int(error.argmin())
     cheapest = np.lexsort([error, np.where(within, bits, np.inf)])
     return int(cheapest[0])
 

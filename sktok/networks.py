@@ -14,6 +14,9 @@ and, if it has them,
     called once before training, with all training windows
 ``reach``
     on how many blocks to either side a restored block depends; without it, on all
+``limits``
+    a tuple (low, high) that no latent exceeds, or None: what bins with
+    ``limits="minmax"`` lie between in training
 """
 
 import math
@@ -35,7 +38,7 @@ class ContextualAutoencoder(nn.Module):
     Latents are projections of the block on the principal components of all blocks,
     plus what a stack of residual convolutions over the block axis adds to them; the
     way back is built alike. The last layer of each stack starts at zero, so that the
-    network is linear before its first step.
+    network is linear before its first step, but for the tanh that bounds latents.
 
     Parameters
     ----------
@@ -327,7 +330,7 @@ def _activated(convolution):
     return convolution, nn.BatchNorm1d(convolution.out_channels), nn.ReLU()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def map_chunks(function, *arrays, device, chunk):
     """Apply ``encode``, ``decode`` or the like to arrays of windows, chunk by chunk.
 

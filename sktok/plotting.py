@@ -466,19 +466,25 @@ class RateDistortionDisplay:
             This display.
         """
         self.figure_, self.ax_ = _axes(ax)
-        order = np.lexsort([self.mse, self.rate])
+        drawn = np.flatnonzero(np.isfinite(self.rate + self.mse))  # scores may be NaN
+        order = drawn[np.lexsort([self.mse[drawn], self.rate[drawn]])]
         lowest = np.minimum.accumulate(self.mse[order])
-        front = order[np.append(True, lowest[1:] < lowest[:-1])]
+        front = order[np.diff(lowest, prepend=np.inf) < 0]
         front_style = {"color": "0.6", "linewidth": 1.0, "where": "post"}
         (self.front_,) = self.ax_.step(
             self.rate[front], self.mse[front], **front_style | (front_kwargs or {})
         )
+        points = np.column_stack([self.rate, self.mse])[drawn]
         self.points_ = self.ax_.scatter(
-            self.rate, self.mse, **{"color": "tab:red"} | (points_kwargs or {})
+            *points.T, **{"color": "tab:red"} | (points_kwargs or {})
         )
-        for label, *point in zip(self.labels, self.rate, self.mse, strict=True):
+        for i, point in zip(drawn, points, strict=True):
             self.ax_.annotate(
-                label, point, xytext=(4, 4), textcoords="offset points", fontsize=8
+                self.labels[i],
+                point,
+                xytext=(4, 4),
+                textcoords="offset points",
+                fontsize=8,
             )
         self.ax_.set_yscale("log")
         self.ax_.set_xlabel("rate (bits per sample)")

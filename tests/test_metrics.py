@@ -150,6 +150,11 @@ def test_failed_candidates_are_not_chosen():
     assert lowest_rate_within(1e-3)(results) == 1
     with pytest.warns(UserWarning, match="is chosen"):
         assert lowest_rate_within(1e-9)(results) == 1
+    without_rate = search_results([np.nan, 0.5], [1e-5, 1.0])  # as latents have none
+    with pytest.warns(UserWarning, match="is chosen"):
+        assert lowest_rate_within(1e-3)(without_rate) == 1
+    with pytest.raises(ValueError, match="No candidate has both"):
+        lowest_rate_within(1e-3)(search_results([np.nan, 0.5], [1e-5, np.nan]))
 
 
 def test_choosing_needs_both_scores_and_an_error():

@@ -96,3 +96,12 @@ def test_rate_and_distortion_of_a_search():
     assert display.ax_.get_ylabel() == "mean squared error (mV²)"
     _, ax = plt.subplots()
     assert display.plot(ax=ax).ax_ is ax
+
+
+def test_candidates_without_a_score_are_not_drawn():
+    rate, mse = np.array([0.3, 0.6, 1.2, 2.0]), np.array([1e-3, np.nan, 1e-5, 1e-4])
+    display = RateDistortionDisplay(rate, mse, list("abcd")).plot()
+    np.testing.assert_allclose(display.front_.get_xdata(), [0.3, 1.2])
+    assert [text.get_text() for text in display.ax_.texts] == ["a", "c", "d"]
+    nothing = RateDistortionDisplay(rate, np.full(4, np.nan), list("abcd")).plot()
+    assert len(nothing.points_.get_offsets()) == 0

@@ -186,7 +186,6 @@ def test_grid_search_over_blocks_and_bins_in_two_processes(ecg):
     patients = np.repeat([0, 1, 2, 3], 15)
     search.fit(ecg.data[:60], groups=patients)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert search.best_score_ == search.cv_results_["mean_test_score"].max()
     assert search.transform(ecg.data).shape[0] == 432
 
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.utils._param_validation import InvalidParameterError
 
 from sktok import (
     BinQuantizer,
@@ -44,6 +46,20 @@ class SteepAtZero(Linear):
 
     def decode(self, z):
         return super().decode(z * 0.0) + torch.sqrt(self.down.bias * 0.0)
+
+
+class Lazy(Linear):
+    """Makes weights, and keeps a tensor, when it first sees a signal."""
+
+    def __init__(self, block_size, latent_dim):
+        super().__init__(block_size, latent_dim)
+        self.down = torch.nn.LazyLinear(latent_dim)
+        self.gain = None
+
+    def encode(self, x):
+        if self.gain is None:
+            self.gain = torch.ones(())
+        return super().encode(x) * self.gain
 
 
 class WrongLatents(Linear):
@@ -192,6 +208,18 @@ def test_warm_start_goes_on(blocks, quick):
         tokenizer.set_params(latent_dim=2).fit(blocks)
 
 
+@pytest.mark.parametrize(
+    "change", [{"network": "dimreduction"}, {"quantizer__limits": (-5, 5)}]
+)
+def test_warm_start_refuses_to_train_another_network(blocks, quick, change):
+    tokenizer = quick(quantizer=BinQuantizer(8), latent_dim=1, warm_start=True)
+    tokens = tokenizer.fit_transform(blocks)
+    with pytest.raises(ValueError, match="leave them as they were, or set warm_start"):
+        tokenizer.set_params(**change).fit(blocks)
+    np.testing.assert_array_equal(tokenizer.transform(blocks), tokens)
+    tokenizer.set_params(warm_start=False).fit(blocks)
+
+
 def held_out_windows(blocks, fraction):
     """The windows that random_state=0 holds out, once the seed of weights is drawn."""
     random_state = np.random.RandomState(0)
@@ -295,10 +323,12 @@ def test_a_device_that_is_not_there(blocks, quick):
         quick(device=missing).fit(blocks)
 
 
-def test_constant_signal(quick):
-    X = np.full((8, 5, 10), 0.5)
-    tokenizer = quick(quantizer=BinQuantizer(8)).fit(X)
-    assert np.isfinite(reconstruct(tokenizer, X)).all()
+@pytest.mark.parametrize("value", [0.0, 0.5, -3e5])
+@pytest.mark.parametrize("quantizer", [None, BinQuantizer(8), VectorQuantizer(8)])
+def test_constant_signal(quick, value, quantizer):
+    X = np.full((8, 5, 10), value)
+    tokenizer = quick(quantizer=quantizer).fit(X)
+    np.testing.assert_allclose(reconstruct(tokenizer, X), X, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -398,10 +428,15 @@ def test_parameters_set_after_fit_change_no_tokens(blocks, quick):
 
 
 def test_blocks_are_scored_as_windows_are(blocks, quick):
-    scores = cross_val_score(
-        quick(), blocks, scoring=neg_reconstruction_mse, cv=2, error_score="raise"
+    scoring = {"scoring": neg_reconstruction_mse, "cv": 2, "error_score": "raise"}
+    np.testing.assert_allclose(
+        cross_val_score(quick(), blocks, **scoring),
+        cross_val_score(
+            make_pipeline(BlockSegmenter(10), quick()),
+            blocks.reshape(60, 250),
+            **scoring,
+        ),
     )
-    assert (scores < 0).all()
 
 
 def test_a_fit_that_fails_leaves_it_unfitted_or_as_it_was(blocks, quick):
@@ -557,3 +592,39 @@ def test_windows_grow_by_samples_of_a_block_or_by_a_part_of_a_block(
         for _ in range(300)
     ]
     assert 0.95 * growth < 249 / min(spans) - 1 <= growth
+
+
+def test_a_network_may_make_tensors_when_it_first_sees_a_signal(blocks, quick):
+    tokenizer = quick(network=Lazy, warm_start=True, early_stopping=True)
+    tokenizer.fit(blocks).transform(blocks)
+    assert tokenizer.fit(blocks).n_steps_ == 60
+
+
+@pytest.mark.parametrize(
+    "quantizer",
+    [
+        BinQuantizer(0),
+        BinQuantizer(1),
+        BinQuantizer([4, 4]),
+        BinQuantizer(limits=[-1, 1]),
+        BinQuantizer(centers="means"),
+        BinQuantizer(strategy="bogus"),
+        VectorQuantizer(0),
+    ],
+)
+def test_the_quantizer_inside_is_validated(blocks, quick, quantizer):
+    with pytest.raises(InvalidParameterError):
+        quick(quantizer=quantizer).fit(blocks)
+
+
+@pytest.mark.parametrize(
+    "change", [{"n_candidates": 0}, {"n_candidates": 2.5}, {"device": "gpu"}]
+)
+def test_parameters_set_after_fit_are_validated(blocks, quick, change):
+    tokenizer = quick(quantizer=BinQuantizer(8)).fit(blocks)
+    tokens = tokenizer.transform(blocks)
+    tokenizer.set_params(**change)
+    with pytest.raises(InvalidParameterError):
+        tokenizer.transform(blocks)
+    with pytest.raises(InvalidParameterError):
+        tokenizer.inverse_transform(tokens)
