@@ -15,8 +15,8 @@ _CHECK_EVERY = 50  # steps between two looks at the validation loss, at least
 _TINY = 1e-30  # keeps a constant signal from being divided by zero
 _GAIN_SPREAD = 0.1  # standard deviation of the logarithm of the gain
 _OFFSET_SPREAD = 0.15  # standard deviation of the offset, in those of the signal
-# How far windows are stretched, at most: until a block has grown by so many samples or,
-# if that is more (with one or two blocks), the window by so many blocks.
+# How far windows are stretched, at most: until a block has grown by 4 samples or, if
+# that is more, as where blocks are few and long, the window by 0.3 blocks.
 _BLOCK_GROWTH = 4.0
 _WINDOW_GROWTH = 0.3
 _generator_lock = Lock()
