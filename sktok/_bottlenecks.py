@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from sktok._nearest import nearest
+
 # Weights of pulling latents to their codes, and codes to their latents. The pull
 # decides: with none the latents leave the codebook behind, and the error is 100 times
 # as large; with half of both it is 3 to 8 % larger.
@@ -18,25 +20,6 @@ _CODES_TO_LATENTS = 0.5
 _REVIVE_EVERY = 100  # batches
 _IDLE = 0.02  # a code is idle below this share of the mean use: 0.1 does harm
 _TINY = 1e-30
-
-
-def distances(values, codes):
-    """Squared distance of each value to each code, but for the value's own square.
-
-    Parameters
-    ----------
-    values : torch.Tensor of shape (n_values, dim)
-        Values, such as latents.
-
-    codes : torch.Tensor of shape (n_codes, dim)
-        Codebook.
-
-    Returns
-    -------
-    torch.Tensor of shape (n_values, n_codes)
-        Distances, less the same number in each row.
-    """
-    return torch.addmm(codes.square().sum(1), values, codes.T, alpha=-2)
 
 
 class Codebook(nn.Module):
@@ -77,7 +60,7 @@ class Codebook(nn.Module):
     def forward(self, latents):
         """Replace latents by the nearest codes, and penalise the distance."""
         values = latents.detach().flatten(0, -2)
-        tokens = distances(values, self.codes.detach()).argmin(1)
+        tokens = nearest(values, self.codes.detach())
         codes = self.codes[tokens.view(latents.shape[:-1])]
         penalty = _LATENTS_TO_CODES * F.mse_loss(latents, codes.detach())
         penalty = penalty + _CODES_TO_LATENTS * F.mse_loss(codes, latents.detach())

@@ -5,8 +5,6 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.cluster import KMeans, kmeans_plusplus
-from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -30,8 +28,11 @@ def uniform_bins(values, low, high, n_bins):
     if width < np.finfo(values.dtype).tiny:
         values = values.astype(np.float64)  # float32 would divide by zero
     with np.errstate(over="ignore"):  # as far out as infinity is still an end bin
-        index = np.floor((values - low) / width)
-    return np.clip(index, 0, n_bins - 1).astype(np.int64)
+        index = values - low
+        index /= width
+    np.floor(index, out=index)
+    np.clip(index, 0, n_bins - 1, out=index)
+    return index.astype(np.int64)
 
 
 def uniform_centers(low, high, n_bins, dtype):
@@ -110,6 +111,8 @@ _START_VECTORS = 20_000  # and that its start is chosen from
 
 def kmeans_codes(vectors, n_codes, max_iter, random_state):
     """Centres of k-means, which repeat if vectors are fewer, and number of passes."""
+    from sklearn.cluster import KMeans, kmeans_plusplus  # slow to import
+
     vectors = vectors[random_state.permutation(len(vectors))[:_KMEANS_VECTORS]]
     distinct = np.unique(vectors, axis=0)
     if len(distinct) <= n_codes:
@@ -369,14 +372,16 @@ class BinQuantizer(_Quantizer):
         """
         check_is_fitted(self, "edges_")
         X = validate_windows(self, X, reset=False)
-        if isinstance(self.edges_, list):
-            digits = [
-                self._bins(X[..., dim], edges) for dim, edges in enumerate(self.edges_)
-            ]
-            tokens = np.ravel_multi_index(digits, self._digit_sizes())
-        else:
-            tokens = self._bins(X, self.edges_)
-        return tokens.reshape(len(X), -1)
+        return self._quantize(X).reshape(len(X), -1)
+
+    def _quantize(self, values):
+        """Tokens of valid values, whose last axis a tuple `n_bins` counts."""
+        if not isinstance(self.edges_, list):
+            return self._bins(values, self.edges_)
+        digits = [
+            self._bins(values[..., dim], edges) for dim, edges in enumerate(self.edges_)
+        ]
+        return np.ravel_multi_index(digits, self._digit_sizes())
 
     def inverse_transform(self, X):
         """Dequantise: each token becomes the centre of its bin.
@@ -401,18 +406,15 @@ class BinQuantizer(_Quantizer):
         """
         check_is_fitted(self, "edges_")
         tokens = validate_tokens(X, self.n_tokens_, self._n_tokens_per_window())
-        if isinstance(self.centers_, list):
-            digits = np.unravel_index(tokens, self._digit_sizes())
-            values = np.stack(
-                [
-                    centers[digit]
-                    for centers, digit in zip(self.centers_, digits, strict=True)
-                ],
-                axis=-1,
-            )
-        else:
-            values = self.centers_[tokens]
-        return values.reshape(len(tokens), *self.row_shape_)
+        return self._dequantize(tokens).reshape(len(tokens), *self.row_shape_)
+
+    def _dequantize(self, tokens):
+        """Values of valid tokens: along a new last axis if `n_bins` is a tuple."""
+        if not isinstance(self.centers_, list):
+            return self.centers_[tokens]
+        digits = np.unravel_index(tokens, self._digit_sizes())
+        values = [c[digit] for c, digit in zip(self.centers_, digits, strict=True)]
+        return np.stack(values, axis=-1)
 
     @property
     def codes_(self):
@@ -568,6 +570,8 @@ class VectorQuantizer(_Quantizer):
             If the rows of `X` have another shape than in `fit`, are not finite, or
             larger than float32 can hold.
         """
+        from sklearn.metrics import pairwise_distances_argmin  # slow to import
+
         check_is_fitted(self, "codes_")
         X = self._validate(X, reset=False)
         vectors = X.reshape(-1, X.shape[-1])
@@ -596,11 +600,15 @@ class VectorQuantizer(_Quantizer):
         """
         check_is_fitted(self, "codes_")
         tokens = validate_tokens(X, self.n_tokens_, self._n_tokens_per_window())
-        return self.codes_[tokens].reshape(len(tokens), *self.row_shape_)
+        return self._dequantize(tokens).reshape(len(tokens), *self.row_shape_)
+
+    def _dequantize(self, tokens):
+        """Codes of valid tokens, along a new last axis."""
+        return self.codes_[tokens]
 
     def _validate(self, X, *, reset):
         X = validate_windows(self, X, reset=reset)
-        largest = np.abs(X).max()
+        largest = max(X.max(), -X.min())
         if largest > LARGEST:
             raise ValueError(
                 f"X has values up to {largest:.3g} in magnitude, more than float32 can "

@@ -1,133 +1,25 @@
 """A trained autoencoder as a scikit-learn transformer: blocks to latents or tokens."""
 
-import copy
 import math
-from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-import torch
-from sklearn.base import BaseEstimator, _fit_context, clone
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sktok._bottlenecks import Bins, Codebook
-from sktok._quantizers import BinQuantizer, VectorQuantizer
-from sktok._search import search_tokens
-from sktok._training import seeded, train
+from sktok._quantizers import BinQuantizer, VectorQuantizer, validate_tokens
 from sktok._windows import (
     WindowTransformerMixin,
     feature_names,
     forget,
-    require_finite,
-    validate_interval,
+    overflow_explained,
     validate_inverse,
     validate_windows,
 )
-from sktok.networks import ContextualAutoencoder, DimReduction, map_chunks
 
-_SCALE_FIRST = "scale the signal first, for instance with AmplitudeScaler."
-_CHUNK_SAMPLES = 16_384  # samples of signal that pass through a network at once
 _COUNT = Interval(Integral, 1, None, closed="left")
 _AUTO = StrOptions({"auto"})
-_SHORT_BLOCK = 8  # below it, tokens describe noise, which is alike in all patients
-_BATCH_BLOCKS = 1600  # blocks in a gradient step, where batch_size="auto"
-
-
-def resolve_device(device):
-    """The torch device that `device` names; "auto" prefers an accelerator."""
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        device = next(name for name, there in available.items() if there)
-    if not available[device]:
-        raise ValueError(
-            f"device={device!r} is not available to torch here: use 'auto' or 'cpu'."
-        )
-    return torch.device(device)
-
-
-def n_steps_for(n_blocks):
-    """Gradient steps that pay off for so many blocks to train on.
-
-    For blocks of 10 samples, 2,000 in five minutes of one patient, and 12,000 in the
-    ten hours of half of MIT-BIH.
-    """
-    return int(np.clip(2000 * (n_blocks / 8600) ** 0.35, 500, 12_000))
-
-
-def latent_dim_for(quantizer, block_size):
-    """Latents that make one token of a block."""
-    if isinstance(quantizer, VectorQuantizer):
-        return block_size
-    n_bins = getattr(quantizer, "n_bins", None)
-    return len(n_bins) if isinstance(n_bins, tuple) else 1
-
-
-def limits_for(quantizer):
-    """Limits that the latents need by construction, for a quantiser with bins."""
-    if not isinstance(quantizer, BinQuantizer):
-        return None
-    if quantizer.limits == "minmax":
-        return -1.0, 1.0
-    return validate_interval("limits", quantizer.limits)
-
-
-def build_network(network, block_size, latent_dim, limits):
-    """The module that the parameter `network` stands for."""
-    if isinstance(network, torch.nn.Module):
-        raise ValueError(
-            f"network is an instance of {type(network).__name__}: give the class, or a "
-            "function (block_size, latent_dim) -> torch.nn.Module."
-        )
-    if network == "contextual":
-        return ContextualAutoencoder(block_size, latent_dim, limits=limits)
-    factory = DimReduction if network == "dimreduction" else network
-    built = factory(block_size, latent_dim)
-    if not (hasattr(built, "encode") and hasattr(built, "decode")):
-        raise ValueError(
-            f"network gives a {type(built).__name__} without the methods encode and "
-            "decode: see sktok.networks for what they do."
-        )
-    return built
-
-
-def check_network(network, windows, latent_dim):
-    """Raise unless `network` encodes and decodes to the shapes agreed on."""
-    network.eval()
-    with torch.no_grad():
-        latents = network.encode(windows[:1])
-        expected = (*windows[:1].shape[:2], latent_dim)
-        if latents.shape != expected:
-            raise ValueError(
-                f"The network encodes {tuple(windows[:1].shape)} (windows, blocks, "
-                f"block_size) to {tuple(latents.shape)}, expected {expected} (windows, "
-                "blocks, latent_dim). Mend its encode; or, if warm_start=True goes on "
-                "from an earlier fit, leave latent_dim as it was."
-            )
-        signal = network.decode(latents)
-    if signal.shape != windows[:1].shape:
-        raise ValueError(
-            f"The network decodes to {tuple(signal.shape)}, expected the shape that "
-            f"was encoded, {tuple(windows[:1].shape)} (windows, blocks, block_size)."
-        )
-
-
-def check_same_kind(network, fitted):
-    """Raise unless training can go on from `fitted` in place of `network`."""
-    limits, fitted_limits = (getattr(net, "limits", None) for net in (network, fitted))
-    if type(network) is not type(fitted) or limits != fitted_limits:
-        raise ValueError(
-            f"warm_start=True goes on from a {type(fitted).__name__} with latents "
-            f"limited to {fitted_limits}, but network and quantizer now ask for a "
-            f"{type(network).__name__} limited to {limits}: leave them as they were, "
-            "or set warm_start=False."
-        )
 
 
 class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
@@ -224,6 +116,11 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     n_tokens_ : int
         Size of the vocabulary, if there is a `quantizer`.
+
+    codebook_ : ndarray of float32, shape (n_tokens_, block_size_), or None
+        The block that each token is restored to, if the network restores every block
+        by itself, from one token, as that of Table 1 does; else, and with more than
+        65,536 tokens, None.
 
     block_size_ : int
         Number of samples in a block.
@@ -367,128 +264,29 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             not give the shapes agreed on, or the loss is not finite, which very large
             values or learning rates lead to.
         """
+        from sktok._fitting import fit_autoencoder  # imports torch
+        from sktok._inference import blocks_of_tokens
+
         if self.quantizer is not None:
             self.quantizer._validate_params()
         warm = self.warm_start and hasattr(self, "network_")
         if not warm:
             forget(self)
         X = validate_windows(self, X, reset=not warm, dtype=np.float32)
-        windows = torch.from_numpy(np.array(self._as_blocks(X)))
-        block_size = windows.shape[-1]
-        latent_dim = self.latent_dim
-        if latent_dim == "auto":
-            latent_dim = latent_dim_for(self.quantizer, block_size)
-        random_state = check_random_state(self.random_state)
-        seed = int(random_state.randint(np.iinfo(np.int32).max))
-        with seeded(seed):
-            limits = limits_for(self.quantizer)
-            network = build_network(self.network, block_size, latent_dim, limits)
-        if warm:
-            check_same_kind(network, self.network_)
-            network = copy.deepcopy(self.network_)
-        check_network(network, windows, latent_dim)
-        if not warm and hasattr(network, "initialize"):
-            network.initialize(windows)
-        generator = torch.Generator().manual_seed(seed)
-        settings = self._settings(*windows.shape)
-        quantizer, bottleneck = self._start_quantizer(
-            network, X, settings["max_steps"], generator, warm
-        )
-        history = self._train(
-            network, bottleneck, windows, settings, random_state, generator
-        )
-        if isinstance(bottleneck, Codebook):
-            quantizer.codes_ = bottleneck.codes.detach().numpy()
-        if isinstance(quantizer, BinQuantizer):
-            quantizer.fit(self._encode(network, X))
+        earlier = (self.network_, self.quantizer_) if warm else None
+        latent_dim, network, quantizer, history = fit_autoencoder(self, X, earlier)
+        codebook = blocks_of_tokens(network, quantizer, latent_dim, self.device)
 
         earlier_losses = self.loss_curve_ if warm else []
-        self.block_size_ = block_size
+        self.block_size_ = X.shape[-1]
         self.latent_dim_ = latent_dim
         self.loss_curve_ = earlier_losses + history.loss
         self.validation_loss_curve_ = history.validation_loss
         self.n_steps_ = len(self.loss_curve_)
+        self.codebook_ = codebook
         self.quantizer_ = quantizer
         self.network_ = network
         return self
-
-    def _start_quantizer(self, network, X, max_steps, generator, warm):
-        """The quantiser to train with, and what stands for it in training."""
-        if self.quantizer is None:
-            return None, None
-        quantizer = clone(self.quantizer)
-        if isinstance(quantizer, BinQuantizer):
-            if quantizer.limits == "minmax":
-                limits = getattr(network, "limits", None)
-                quantizer.limits = "minmax" if limits is None else limits
-            return quantizer, Bins(quantizer)
-        latents = self._encode(network, X)
-        if warm and getattr(self.quantizer_, "n_codes", None) == quantizer.n_codes:
-            quantizer = copy.deepcopy(self.quantizer_)
-        else:
-            if quantizer.random_state is None:
-                quantizer.random_state = generator.initial_seed()
-            quantizer.fit(latents)
-        power = max(float(latents.var()), np.finfo(np.float32).tiny)
-        codes = torch.from_numpy(quantizer.codes_)
-        return quantizer, Codebook(codes, power, max_steps // 2, generator)
-
-    def _train(self, network, bottleneck, windows, settings, random_state, generator):
-        """Train on the device, and bring network and bottleneck back to the CPU."""
-        validation = None
-        if self.early_stopping:
-            windows, validation = train_test_split(
-                windows, test_size=self.validation_fraction, random_state=random_state
-            )
-        n_windows = min(len(windows), settings["batch_size"])
-        if isinstance(network, DimReduction) and n_windows * windows.shape[1] < 2:
-            raise ValueError(
-                f"A batch of n_samples={n_windows} window of one block is too little "
-                "for batch normalisation: give two blocks at least."
-            )
-        device = resolve_device(self.device)
-        try:
-            history = train(
-                network.to(device),
-                windows.to(device),
-                bottleneck=bottleneck and bottleneck.to(device),
-                validation=None if validation is None else validation.to(device),
-                n_iter_no_change=self.n_iter_no_change,
-                generator=generator,
-                progress_bar=bool(self.verbose),
-                **settings,
-            )
-        except FloatingPointError as error:
-            raise ValueError(
-                f"Training diverged ({error}) with values up to "
-                f"{windows.abs().max():.3g} and "
-                f"learning_rate={settings['learning_rate']}: "
-                f"lower it, or {_SCALE_FIRST}"
-            ) from error
-        network.cpu()
-        if bottleneck is not None:
-            bottleneck.cpu()
-        return history
-
-    def _settings(self, n_windows, n_blocks, block_size):
-        """The parameters of training, with "auto" replaced by what it stands for."""
-        if self.network == "dimreduction":
-            auto = {
-                "max_steps": 2000,
-                "batch_size": 32,
-                "learning_rate": 0.03,
-                "augment": False,
-            }
-        else:
-            is_short = block_size < _SHORT_BLOCK
-            auto = {
-                "max_steps": n_steps_for(n_windows * n_blocks),
-                "batch_size": max(1, _BATCH_BLOCKS // n_blocks),
-                "learning_rate": 0.0015 if is_short else 0.003,
-                "augment": not is_short,
-            }
-        given = {name: getattr(self, name) for name in auto}
-        return auto | {name: v for name, v in given.items() if v != "auto"}
 
     @property
     def n_tokens_(self):
@@ -522,22 +320,24 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             If the rows of `X` have another shape than in `fit`, or are not finite, or
             so large that the latents are not.
         """
+        from sktok._inference import encode, tokenize  # imports torch
+
         check_is_fitted(self, "network_")
         self._validate_params()  # some may be set after `fit`
-        X = validate_windows(self, X, reset=False, dtype=np.float32)
-        latents = self._encode(self.network_, X)
-        if self.quantizer_ is None:
+        X = validate_windows(self, X, reset=False)
+        with overflow_explained(X, "scale the signal first, as by AmplitudeScaler."):
+            if self.quantizer_ is not None:
+                tokens = tokenize(
+                    self.network_, self.quantizer_, X, self.n_candidates, self.device
+                )
+                return tokens.reshape(len(X), -1)
             if self.n_candidates > 1:
                 raise ValueError(
                     f"n_candidates={self.n_candidates} searches tokens, but there are "
                     "none with quantizer=None: set n_candidates=1, or fit with a "
                     "quantizer."
                 )
-            return latents
-        tokens = self.quantizer_.transform(latents)
-        if self.n_candidates > 1:
-            tokens = self._search(X, latents, tokens)
-        return tokens
+            return encode(self.network_, X, self.device)
 
     def inverse_transform(self, X):
         """Rebuild blocks from tokens or latents.
@@ -561,54 +361,22 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             If a token is outside the vocabulary, or the rows have another shape than
             `transform` gives, or latents are not finite.
         """
+        from sktok._inference import decode, restore  # imports torch
+
         check_is_fitted(self, "network_")
         self._validate_params()
         if self.quantizer_ is None:
             X = validate_inverse(self, X, (*self.row_shape_[:-1], self.latent_dim_))
+            with overflow_explained(X, "are they latents of this network?"):
+                return decode(self.network_, X, self.device)
+        width = self.quantizer_._n_tokens_per_window()
+        tokens = validate_tokens(X, self.n_tokens_, width)
+        if self.codebook_ is not None:
+            blocks = np.take(self.codebook_, tokens, axis=0)
         else:
-            X = self.quantizer_.inverse_transform(X)
-        latents = self._as_blocks(X.astype(np.float32, copy=False))
-        blocks = self._apply(self.network_, lambda net, z: net.decode(z), latents)
-        blocks = blocks.reshape(len(X), *self.row_shape_)
-        return require_finite(blocks, X, "are they latents of this network?")
-
-    def _as_blocks(self, X):
-        """Rows of one block, (n, size), as windows of one block, (n, 1, size)."""
-        return X if X.ndim == 3 else X[:, np.newaxis]
-
-    def _encode(self, network, X):
-        """Latents of validated rows, in rows of as many axes."""
-        latents = self._apply(network, lambda net, x: net.encode(x), self._as_blocks(X))
-        latents = latents.reshape(len(X), *self.row_shape_[:-1], -1)
-        return require_finite(latents, X, _SCALE_FIRST)
-
-    def _search(self, X, latents, tokens):
-        """Better tokens than the encoder's own."""
-        codes = torch.from_numpy(self.quantizer_.codes_)
-
-        def choose(network, *chunk):
-            here = codes.to(chunk[0].device)
-            return search_tokens(network, here, self.n_candidates, *chunk)
-
-        X, latents = self._as_blocks(X), self._as_blocks(latents)
-        chosen = tokens.reshape(*X.shape[:2], -1)
-        chosen = self._apply(self.network_, choose, X, latents, chosen)
-        return chosen.reshape(tokens.shape)
-
-    def _apply(self, network, function, *arrays):
-        """Call function(network, chunk, …) on the device, chunk by chunk.
-
-        The network is left on the CPU, for other threads.
-        """
-        device = resolve_device(self.device)
-        if device.type != "cpu":
-            network = copy.deepcopy(network).to(device)
-        return map_chunks(
-            partial(function, network),
-            *arrays,
-            device=device,
-            chunk=max(1, _CHUNK_SAMPLES // self.n_features_in_),
-        )
+            tokens = tokens.reshape(len(tokens), *self.row_shape_[:-1], -1)
+            blocks = restore(self.network_, self.quantizer_, tokens, self.device)
+        return blocks.reshape(len(tokens), *self.row_shape_)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the tokens of a window, or of its latents laid end to end.

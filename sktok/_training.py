@@ -62,6 +62,7 @@ class BestWeights:
 def train(
     network,
     windows,
+    members,
     *,
     bottleneck=None,
     augment=False,
@@ -88,7 +89,10 @@ def train(
         With ``encode`` and ``decode`` as in `sktok.networks`.
 
     windows : torch.Tensor of shape (windows, blocks, block_size)
-        Training signal, on the device of `network`.
+        Signal, on the device of `network`.
+
+    members : torch.Tensor of int64, shape (n_members,)
+        Which of the windows to train on.
 
     bottleneck : torch.nn.Module or None
         Stands between encoder and decoder, and is trained too, as in
@@ -131,10 +135,10 @@ def train(
     deviation = windows.std(correction=0)
     power = deviation.square().clamp(min=_TINY)
     history, best = History(), BestWeights()
-    batch_size = min(batch_size, len(windows))
-    check_every = max(_CHECK_EVERY, len(windows) // batch_size)
+    batch_size = min(batch_size, len(members))
+    check_every = max(_CHECK_EVERY, len(members) // batch_size)
     optimizer, schedule = _one_cycle_adamw(trained, learning_rate, max_steps)
-    batches = _batches(len(windows), batch_size, generator)
+    batches = _batches(members, batch_size, generator)
     with tqdm(total=max_steps, unit="step", disable=not progress_bar) as bar:
         for step in range(1, max_steps + 1):
             trained.train()
@@ -234,8 +238,9 @@ def _mean_loss(losses_of, trained, validation):
     return sum(loss.item() * size for loss, size in parts) / len(validation)
 
 
-def _batches(n_windows, batch_size, generator):
-    """Indices of batches, without end, from one permutation after another."""
+def _batches(members, batch_size, generator):
+    """Batches of the members, without end, from one permutation after another."""
+    n_used = len(members) // batch_size * batch_size
     while True:
-        order = torch.randperm(n_windows, generator=generator)
-        yield from order[: n_windows // batch_size * batch_size].split(batch_size)
+        order = members[torch.randperm(len(members), generator=generator)]
+        yield from order[:n_used].split(batch_size)

@@ -6,6 +6,7 @@ of blocks is laid flat for its checks and restored behind them.
 """
 
 import math
+from contextlib import contextmanager
 from functools import wraps
 from numbers import Real
 
@@ -77,12 +78,25 @@ def _check_row_shape(estimator, got, expected):
 
 def require_finite(result, X, why):
     """Raise, rather than hand on, infinities and NaN that finite input led to."""
-    if not np.isfinite(result).all():
-        raise ValueError(
-            f"Values of X up to {np.abs(X).max():.3g} in magnitude overflow "
-            f"{result.dtype}: {why}"
-        )
+    if not np.isfinite([result.min(), result.max()]).all():
+        raise _overflow(X, result.dtype, why)
     return result
+
+
+@contextmanager
+def overflow_explained(X, why):
+    """Say how values of `X` led to a `FloatingPointError`, and what to do."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise _overflow(X, np.float32, why) from error
+
+
+def _overflow(X, dtype, why):
+    return ValueError(
+        f"Values of X up to {np.abs(X).max():.3g} in magnitude overflow "
+        f"{np.dtype(dtype)}: {why}"
+    )
 
 
 def feature_names(estimator, names, input_features):

@@ -14,21 +14,28 @@ and, if it has them,
     called once before training, with all training windows
 ``reach``
     on how many blocks to either side a restored block depends; without it, on all
+``for_inference()``
+    called before the network, in evaluation mode, encodes or decodes arrays: gives a
+    network that does the same faster
 ``limits``
     a tuple (low, high) that no latent exceeds, or None: what bins with
     ``limits="minmax"`` lie between in training
 """
 
+import copy
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 __all__ = ["ContextualAutoencoder", "DimReduction"]
 
+_SAMPLES_AT_ONCE = 2**20
 _TINY = 1e-30  # keeps a constant signal from being divided by zero
+_NORM_EPS = 1e-5
 _DEVIATIONS = 3.0  # of bounded latents, within the limits at the start
 
 
@@ -104,11 +111,17 @@ class ContextualAutoencoder(nn.Module):
         windows : torch.Tensor of shape (windows, blocks, block_size)
             Training signal.
         """
-        blocks = windows.flatten(0, 1).double()
-        self.mean.copy_(blocks.mean())
-        self.scale.copy_(blocks.std(correction=0).clamp(min=_TINY))
-        blocks = (blocks - self.mean) / self.scale
-        power, axes = torch.linalg.eigh(blocks.T @ blocks / len(blocks))
+        blocks = windows.flatten(0, 1)
+        parts = blocks.split(max(1, _SAMPLES_AT_ONCE // blocks.shape[1]))
+        mean = sum(part.double().sum() for part in parts) / blocks.numel()
+        gram = 0.0
+        for part in parts:
+            centered = part.double() - mean
+            gram = gram + centered.T @ centered
+        scale = (gram.trace() / blocks.numel()).sqrt().clamp(min=_TINY)
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+        power, axes = torch.linalg.eigh(gram / scale.square() / len(blocks))
         axes = axes.flip(1)[:, : self.encoder.linear.out_features]
         # Bounded latents are all of one size, free ones as large as the signal.
         scale = 1.0
@@ -161,13 +174,29 @@ class _Path(nn.Module):
 
     def __init__(self, n_in, n_out, width, reaches):
         super().__init__()
-        self.linear = _zero(_AlignedLinear(n_in, n_out))
-        self.embed = _AlignedLinear(n_in, width)
-        self.body = nn.Sequential(*[_Residual(width, reach) for reach in reaches])
-        self.project = _zero(_AlignedLinear(width, n_out))
+        self.linear = _zero(nn.Linear(n_in, n_out))
+        self.embed = nn.Linear(n_in, width)
+        self.body = nn.ModuleList([_Residual(width, reach) for reach in reaches])
+        self.project = _zero(nn.Linear(width, n_out))
 
     def forward(self, x):
-        return self.linear(x) + self.project(self.body(self.embed(x)))
+        n_blocks, n_out = x.shape[1], self.linear.out_features
+        rows = with_ones(x.flatten(0, 1))
+        h = rows @ with_bias(self.embed.weight, self.embed.bias).T
+        *layers, last = self.body
+        for layer in layers:
+            h = layer(h, n_blocks)
+        bias = self.linear.bias + self.project.bias
+        linear = with_bias(self.linear.weight, bias).T
+        # What the last layer adds to h goes to the output at once: less work.
+        project = self.project.weight.T
+        parts = [
+            (rows, linear),
+            (h, project),
+            (last.activate(h, n_blocks), last.project @ project),
+        ]
+        output = sum(left @ aligned(right) for left, right in parts)
+        return output[:, :n_out].unflatten(0, (-1, n_blocks))
 
 
 class _Residual(nn.Module):
@@ -185,35 +214,98 @@ class _Residual(nn.Module):
         self.hidden = nn.Linear(width, width)
         self.project = nn.Parameter(torch.zeros(width, width))
 
-    def forward(self, h):
-        normalized = F.rms_norm(h, h.shape[-1:], eps=1e-5)
-        hidden = self.hidden(_convolve(normalized, self.taps))
-        hidden = F.relu(hidden, inplace=True).square().flatten(0, 1)
-        return torch.addmm(h.flatten(0, 1), hidden, self.project).view_as(h)
+    def forward(self, h, n_blocks):
+        # Rows of blocks, (windows * blocks, width). In place, where none need remember.
+        add = torch.addmm if torch.is_grad_enabled() else torch.Tensor.addmm_
+        return add(h, self.activate(h, n_blocks), self.project)
+
+    def activate(self, h, n_blocks):
+        arguments = h, n_blocks, self.taps, self.hidden.weight, self.hidden.bias
+        if torch.is_grad_enabled():
+            return _Activate.apply(*arguments)
+        return _hidden(*arguments)[-1].square_()
 
 
-def _convolve(h, taps):
-    """Each channel along the blocks, with zeros around them: one filter a channel."""
-    n_blocks, reach = h.shape[1], len(taps) // 2
-    padded = F.pad(h, (0, 0, reach, reach))
-    mixed = padded[:, :n_blocks] * taps[0]
-    for start in range(1, len(taps)):
-        mixed.addcmul_(padded[:, start : start + n_blocks], taps[start])
-    return mixed
+def _hidden(h, n_blocks, taps, weight, bias):
+    """What a residual layer computes on its way; a gradient needs all of it."""
+    norm = torch.linalg.vector_norm(h, dim=1, keepdim=True)
+    eps = norm.new_tensor(_NORM_EPS)
+    scale = torch.addcmul(eps, norm, norm, value=1 / h.shape[1]).rsqrt_()
+    normalized = h * scale
+    mixed = _convolve(normalized, n_blocks, taps)
+    return scale, normalized, mixed, torch.mm(mixed, weight.T).add_(bias).relu_()
 
 
-class _AlignedLinear(nn.Linear):
-    """A linear layer on rows that are filled up to begin at multiples of 64 bytes.
+class _Activate(torch.autograd.Function):
+    """The part of a residual layer that is not linear, with its gradient.
 
-    Where a row begins decides in which order matrix products sum, and so its last
-    bits: these must not depend on the windows before it.
+    torch would find the gradient by itself, but take longer over it. In the names
+    below, ``d_`` is the gradient of the loss by what follows.
     """
 
-    def forward(self, x):
-        more_in, more_out = -self.in_features % 16, -self.out_features % 16
-        weight = F.pad(self.weight, (0, more_in, 0, more_out))
-        bias = F.pad(self.bias, (0, more_out))
-        return F.linear(F.pad(x, (0, more_in)), weight, bias)[..., : self.out_features]
+    @staticmethod
+    def forward(ctx, h, n_blocks, taps, weight, bias):
+        activations = _hidden(h, n_blocks, taps, weight, bias)
+        ctx.save_for_backward(taps, weight, *activations)
+        ctx.n_blocks = n_blocks
+        return activations[-1].square()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_squared):
+        taps, weight, scale, normalized, mixed, hidden = ctx.saved_tensors
+        d_hidden = (d_squared * hidden).mul_(2)  # 0 where ReLU gave 0
+        d_mixed = d_hidden @ weight
+        d_normalized = _convolve(d_mixed, ctx.n_blocks, taps.flip(0))
+        d_taps = torch.nn.grad.conv2d_weight(
+            _as_images(normalized, ctx.n_blocks),
+            (taps.shape[1], 1, 1, len(taps)),
+            _as_images(d_mixed, ctx.n_blocks),
+            padding=(0, len(taps) // 2),
+            groups=taps.shape[1],
+        )[:, 0, 0].T
+        along = torch.linalg.vecdot(d_normalized, normalized)[:, None]
+        along /= normalized.shape[1]
+        d_h = d_normalized.addcmul_(normalized, along, value=-1).mul_(scale)
+        return d_h, None, d_taps, d_hidden.T @ mixed, d_hidden.sum(0)
+
+
+def _convolve(h, n_blocks, taps):
+    """Each channel along the blocks of a window, with zeros around them.
+
+    torch convolves images faster: windows are images of one row, channels last.
+    """
+    image = _as_images(h, n_blocks)
+    kernel = taps.T[:, None, None]
+    image = F.conv2d(image, kernel, padding=(0, len(taps) // 2), groups=h.shape[1])
+    return image.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _as_images(h, n_blocks):
+    """(windows * blocks, channels) to (windows, channels, 1, blocks): nothing moves."""
+    return h.unflatten(0, (-1, 1, n_blocks)).permute(0, 3, 1, 2)
+
+
+def with_ones(rows):
+    """Rows filled up with ones: the first brings in the bias of `with_bias`.
+
+    Each row then begins at a multiple of 64 bytes. Where it begins decides in which
+    order matrix products sum, and so their last bits: these must not depend on the
+    windows before it.
+    """
+    return F.pad(rows, (0, 16 - rows.shape[1] % 16), value=1.0)
+
+
+def with_bias(weight, bias):
+    """Weights to multiply the rows of `with_ones` by: (n_out, n_in) and (n_out,)."""
+    weight = torch.cat([weight, bias[:, None]], dim=1)
+    return aligned(weight)
+
+
+def aligned(rows):
+    """Rows filled up with zeros so that each begins at a multiple of 64 bytes."""
+    filling = -rows.shape[1] % 16
+    return F.pad(rows, (0, filling)) if filling else rows
 
 
 def _zero(layer):
@@ -276,6 +368,21 @@ class DimReduction(nn.Module):
         self.encoder = nn.Sequential(*encoder)
         self.decoder = nn.Sequential(*decoder)
 
+    def for_inference(self):
+        """The same network in a form that encodes faster, and is not to be trained.
+
+        Batch normalisation is folded into the convolutions, which then run with
+        channels last in memory.
+
+        Returns
+        -------
+        DimReduction
+            A network whose latents are equal within float rounding.
+        """
+        faster = copy.deepcopy(self)
+        faster.encoder = _FoldedEncoder(self.encoder)
+        return faster
+
     def forward(self, x):
         """Encode and decode blocks as the table has them.
 
@@ -330,39 +437,23 @@ def _activated(convolution):
     return convolution, nn.BatchNorm1d(convolution.out_channels), nn.ReLU()
 
 
-@torch.no_grad()
-def map_chunks(function, *arrays, device, chunk):
-    """Apply ``encode``, ``decode`` or the like to arrays of windows, chunk by chunk.
+class _FoldedEncoder(nn.Module):
+    """The encoder of Table 1 without its batch normalisation, as image convolutions."""
 
-    Every chunk has the same shape, the last one filled up. Kernels are chosen, and
-    sums ordered, by shape; so a window gives the same bits in whatever batch it
-    comes, and memory stays bounded.
+    def __init__(self, encoder):
+        super().__init__()
+        layers = list(encoder)
+        self.convolutions = nn.ModuleList()
+        while isinstance(layers[0], nn.Conv1d):
+            convolution, norm, _, *layers = layers
+            self.convolutions.append(fuse_conv_bn_eval(convolution, norm))
+        self.end = nn.Sequential(*layers)
 
-    Parameters
-    ----------
-    function : callable
-        (windows, blocks, n), … -> (windows, blocks, m), a window at a time.
-
-    *arrays : ndarray of shape (windows, blocks, n)
-        Input, for each argument of `function`.
-
-    device : torch.device
-        Where `function` computes.
-
-    chunk : int
-        Number of windows in a chunk.
-
-    Returns
-    -------
-    ndarray of shape (windows, blocks, m)
-        Output.
-    """
-    pieces = []
-    for start in range(0, len(arrays[0]), chunk):
-        filled = []
-        for array in arrays:
-            piece = array[start : start + chunk]
-            filling = np.zeros((chunk - len(piece), *piece.shape[1:]), piece.dtype)
-            filled.append(torch.from_numpy(np.concatenate([piece, filling])).to(device))
-        pieces.append(function(*filled)[: len(piece)].cpu().numpy())
-    return np.concatenate(pieces)
+    def forward(self, x):
+        h = x.unsqueeze(2)  # (N, 1, block_size) as images of one row
+        for convolution in self.convolutions:
+            kernel = convolution.weight.unsqueeze(2)
+            kernel = kernel.contiguous(memory_format=torch.channels_last)
+            h = F.conv2d(h, kernel, convolution.bias, padding=(0, 1))
+            h = F.relu(h, inplace=True).contiguous(memory_format=torch.channels_last)
+        return self.end(h.squeeze(2))

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from sktok.networks import ContextualAutoencoder, DimReduction, map_chunks
+from sktok._inference import encode
+from sktok.networks import ContextualAutoencoder, DimReduction
 
 BLOCK_SIZES = [250, 125, 50, 25, 10, 5, 2]
 
@@ -99,16 +100,13 @@ def test_encode_and_decode_treat_every_block_alone(block_size):
 
 
 def assert_same_bits_in_any_batch(network, X, threads):
-    def apply(X):
-        return map_chunks(network.encode, X, device=torch.device("cpu"), chunk=64)
-
-    whole = apply(X)
+    whole = encode(network, X)
     used = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         order = np.random.default_rng(1).permutation(len(X))
         for rows in np.array_split(order, [1, 2, 9, 30]):
-            np.testing.assert_array_equal(apply(X[rows]), whole[rows])
+            np.testing.assert_array_equal(encode(network, X[rows]), whole[rows])
     finally:
         torch.set_num_threads(used)
 

@@ -22,6 +22,7 @@ from sktok import (
     make_paper_tokenizer,
 )
 from sktok._bottlenecks import Bins
+from sktok._fitting import settings_for
 from sktok._training import augmented
 from sktok.metrics import neg_reconstruction_mse, reconstruct
 
@@ -542,14 +543,14 @@ def test_bins_lie_between_limits_known_by_construction(blocks, quick):
 
 def test_settings_follow_network_block_size_and_data():
     tokenizer = ConvAETokenizer(batch_size=7)
-    long, short = (tokenizer._settings(344, 250 // n, n) for n in (10, 5))
+    long, short = (settings_for(tokenizer, 344, 250 // n, n) for n in (10, 5))
     assert long["augment"]
     assert not short["augment"]
     assert long["learning_rate"] > short["learning_rate"]
     assert long["batch_size"] == short["batch_size"] == 7
     assert long["max_steps"] < short["max_steps"]
-    paper = ConvAETokenizer("dimreduction", augment=True)._settings(344, 25, 10)
-    assert paper == {
+    tokenizer = ConvAETokenizer("dimreduction", augment=True)
+    assert settings_for(tokenizer, 344, 25, 10) == {
         "max_steps": 2000,
         "batch_size": 32,
         "learning_rate": 0.03,

@@ -1,0 +1,52 @@
+"""How many threads torch computes with, and where. Torch only."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from joblib.parallel import get_active_backend
+
+_lock = threading.Lock()
+
+
+def n_threads():
+    """Threads that torch may use here.
+
+    As many as it is set to; but one in a thread of joblib's, which shares the cores
+    with others (in a process of joblib's, torch is set to its share already).
+    """
+    backend, _ = get_active_backend()
+    is_worker = threading.current_thread() is not threading.main_thread()
+    return 1 if is_worker and backend.nesting_level else torch.get_num_threads()
+
+
+@contextmanager
+def limited_threads(n):
+    """Let torch compute with `n` threads here; other threads keep their number."""
+    found = torch.get_num_threads()
+    _set_here(n)
+    try:
+        yield
+    finally:
+        _set_here(found)
+
+
+@contextmanager
+def worker_pool():
+    """As many threads as torch may use here, on each of which it computes alone."""
+    with ThreadPoolExecutor(n_threads(), initializer=_set_here, initargs=(1,)) as pool:
+        yield pool
+
+
+def _set_here(n):
+    """Set the number of torch's threads for computations that start in this thread.
+
+    `torch.set_num_threads` also sets what threads to come begin with. That is put
+    back, by another thread, since whoever sets it sets its own number as well.
+    """
+    if torch.get_num_threads() != n:
+        with _lock, ThreadPoolExecutor(1) as other_thread:
+            found = other_thread.submit(torch.get_num_threads).result()
+            torch.set_num_threads(n)
+            other_thread.submit(torch.set_num_threads, found).result()
