@@ -6,7 +6,7 @@ BIN := .venv/bin
 # lets scikit-learn run the check that it would skip.
 PYTEST := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test format paper rate clean
+.PHONY: demo test format paper rate bench clean
 
 demo: .venv/installed  ## real ECG to tokens and back, in demo/
 	$(BIN)/python examples/plot_tokenize_ecg.py demo
@@ -26,10 +26,17 @@ paper: .venv/installed  ## docs/paper.md: needs MIT-BIH, see fetch_mitdb
 rate: .venv/installed  ## docs/rate_distortion.md: needs MIT-BIH, see fetch_mitdb
 	$(BIN)/python examples/benchmark_rate_distortion.py docs
 
+bench: .venv/rivals  ## the tables of docs/speed.md
+	$(BIN)/python examples/benchmark_speed.py
+
 clean:
 	rm -rf .venv demo .pytest_cache .ruff_cache .hypothesis
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+.venv/rivals: .venv/installed  ## what examples/benchmark_speed.py compares with
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[rivals]'
 	touch $@

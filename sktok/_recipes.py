@@ -1,7 +1,5 @@
 """Pipelines that are ready to use."""
 
-from sklearn.pipeline import Pipeline
-
 from sktok._blocks import BlockSegmenter
 from sktok._quantizers import BinQuantizer, VectorQuantizer
 from sktok._scaling import AmplitudeScaler
@@ -87,6 +85,8 @@ def make_tokenizer(
     ...     scoring=neg_reconstruction_mse,
     ... )
     """
+    from sklearn.pipeline import Pipeline  # slow to import
+
     return Pipeline(
         [
             ("scale", AmplitudeScaler()),
@@ -186,6 +186,8 @@ def make_paper_tokenizer(
     >>> tokenizer.inverse_transform(tokens).shape
     (432, 250)
     """
+    from sklearn.pipeline import Pipeline  # slow to import
+
     return Pipeline(
         [
             ("scale", AmplitudeScaler()),

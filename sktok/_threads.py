@@ -17,8 +17,10 @@ def n_threads():
     with others (in a process of joblib's, torch is set to its share already).
     """
     backend, _ = get_active_backend()
+    # In dask's workers, joblib's backend is dask again, and not one nested in it.
+    is_nested = backend.nesting_level or "Dask" in type(backend).__name__
     is_worker = threading.current_thread() is not threading.main_thread()
-    return 1 if is_worker and backend.nesting_level else torch.get_num_threads()
+    return 1 if is_worker and is_nested else torch.get_num_threads()
 
 
 @contextmanager

@@ -116,3 +116,28 @@ def test_rates_and_bounds_of_the_rate_distortion_benchmark(ecg):
         np.testing.assert_allclose(bound, 0.01 * 2.0 ** (-2 * bits), rtol=0.15)
         codec = benchmark.wavelet_mse(noise, record, bits)
         assert bound < codec < 2 * bound
+
+
+def test_the_speed_benchmark(monkeypatch, capsys):
+    import benchmark_speed as benchmark
+
+    for name, value in {
+        "N_TURNS": 1,
+        "N_WINDOWS": 200,
+        "N_SLOW": 5,
+        "BATCHES": (64,),
+        "QUICK_STEPS": 2,
+        "SEEDS": (0,),
+        "WHOLE_STEPS": 2,
+        "SCHEDULES": (2,),
+        "PATIENCE": 0.1,
+        "SEARCH_STEPS": 2,
+        "GROWTH": (10, 20, 40),
+        "VOCABULARY": (256, 300),
+    }.items():
+        monkeypatch.setattr(benchmark, name, value)
+    monkeypatch.setattr(benchmark, "measure_apart", benchmark.measure)
+    benchmark.main()
+    shown = capsys.readouterr().out
+    assert shown.count("\n## ") == len(benchmark.SECTIONS)
+    assert "nan" not in shown

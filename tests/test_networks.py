@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from sktok import networks
 from sktok._inference import encode
 from sktok.networks import ContextualAutoencoder, DimReduction
 
@@ -112,7 +113,7 @@ def assert_same_bits_in_any_batch(network, X, threads):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("shape", [(300, 25, 10), (150, 125, 2), (40, 1, 250)])
+@pytest.mark.parametrize("shape", [(1200, 25, 10), (300, 125, 2), (40, 1, 250)])
 def test_a_window_gives_the_same_bits_in_any_batch(shape, threads):
     torch.manual_seed(0)
     network = DimReduction(shape[-1], latent_dim=1).eval()
@@ -191,8 +192,84 @@ def test_the_decoder_reaches_as_far_as_it_says(contextual):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("shape", [(300, 25, 10), (150, 125, 2), (40, 1, 250)])
+@pytest.mark.parametrize("shape", [(1200, 25, 10), (300, 125, 2), (40, 1, 250)])
 def test_contextual_windows_give_the_same_bits_in_any_batch(contextual, shape, threads):
     network = contextual(shape[-1], min(shape[-1], 10))
     X = np.random.default_rng(0).random(shape, dtype=np.float32)
     assert_same_bits_in_any_batch(network, X, threads)
+
+
+@pytest.mark.parametrize("reach", [1, 2])
+def test_the_gradient_written_by_hand_is_the_gradient(reach):
+    generator = torch.Generator().manual_seed(0)
+    n_windows, n_blocks, width = 3, 7, 16
+
+    def double(*shape):
+        values = torch.randn(*shape, generator=generator, dtype=torch.float64)
+        return values.requires_grad_()
+
+    h, taps = double(n_windows * n_blocks, width), double(2 * reach + 1, width)
+    weight, bias = double(width, width), double(width)
+    assert torch.autograd.gradcheck(
+        lambda h, *weights: networks._Activate.apply(h, n_blocks, *weights),
+        (h, taps, weight, bias),
+    )
+
+
+def test_a_residual_layer_is_what_it_says_with_and_without_gradients():
+    torch.manual_seed(0)
+    layer = networks._Residual(16, reach=2)
+    torch.nn.init.normal_(layer.project)
+    h = torch.randn(3, 7, 16)
+    normalized = torch.nn.functional.rms_norm(h, (16,), eps=1e-5)
+    mixed = torch.nn.functional.conv1d(
+        normalized.transpose(1, 2), layer.taps.T[:, None], padding=2, groups=16
+    ).transpose(1, 2)
+    expected = h + layer.hidden(mixed).relu().square() @ layer.project
+    result = layer(h.flatten(0, 1), n_blocks=7)
+    torch.testing.assert_close(result.view_as(h), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(h.flatten(0, 1), n_blocks=7), result)
+
+
+def test_encoding_leaves_its_input_as_it_was(contextual):
+    network, x = contextual(10, 3), torch.rand(4, 25, 10)
+    before = x.clone()
+    with torch.no_grad():
+        z = network.encode(x)
+        latents = z.clone()
+        network.decode(z)
+    assert torch.equal(x, before)
+    assert torch.equal(z, latents)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 32])
+@pytest.mark.parametrize("block_size", BLOCK_SIZES)
+def test_folded_normalisation_changes_rounding_only(block_size, latent_dim):
+    torch.manual_seed(0)
+    network = DimReduction(block_size, latent_dim)
+    x = torch.rand(40, 25, block_size)
+    for _ in range(20):  # statistics to fold
+        network.encode(x)
+    network.eval()
+    faster = network.for_inference()
+    with torch.no_grad():
+        torch.testing.assert_close(faster.encode(x), network.encode(x))
+        torch.testing.assert_close(
+            faster.decode(network.encode(x)), network.decode(network.encode(x))
+        )
+    assert network.encoder[1].running_mean.abs().max() > 0.01
+
+
+def test_principal_components_of_more_blocks_than_are_taken_at_once(monkeypatch):
+    signal = torch.randn(50, 25, 10) + 3
+    whole, parts = (ContextualAutoencoder(10, 10) for _ in range(2))
+    whole.initialize(signal)
+    monkeypatch.setattr(networks, "_SAMPLES_AT_ONCE", 999)
+    parts.initialize(signal)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            parts.encode(signal).abs(), whole.encode(signal).abs(), atol=1e-4, rtol=0
+        )
+    torch.testing.assert_close(parts.scale, signal.std(correction=0))
+    torch.testing.assert_close(parts.mean, signal.mean())

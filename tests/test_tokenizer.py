@@ -1,6 +1,8 @@
 """ConvAETokenizer: what it learns, what it promises, what it refuses."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from sktok import (
     BlockSegmenter,
     ConvAETokenizer,
     VectorQuantizer,
+    _fitting,
     _training,
     make_paper_tokenizer,
 )
@@ -629,3 +632,77 @@ def test_parameters_set_after_fit_are_validated(blocks, quick, change):
         tokenizer.transform(blocks)
     with pytest.raises(InvalidParameterError):
         tokenizer.inverse_transform(tokens)
+
+
+@pytest.mark.parametrize("quantizer", [BinQuantizer(16), VectorQuantizer(16)])
+def test_the_codebook_of_a_network_without_neighbours(blocks, quick, quantizer):
+    tokenizer = quick(network="dimreduction", quantizer=quantizer).fit(blocks)
+    tokens = tokenizer.transform(blocks)
+    assert tokenizer.codebook_.shape == (16, 10)
+    assert tokenizer.codebook_.dtype == np.float32
+    restored = tokenizer.inverse_transform(tokens)
+    np.testing.assert_array_equal(restored, tokenizer.codebook_[tokens])
+    latents = torch.from_numpy(tokenizer.quantizer_.codes_)[tokens]
+    with torch.no_grad():
+        by_network = tokenizer.network_.decode(latents.float())
+    np.testing.assert_allclose(restored, by_network, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"network": "contextual", "quantizer": VectorQuantizer(16)},
+        {"network": "dimreduction"},
+        {"network": "dimreduction", "latent_dim": 2, "quantizer": BinQuantizer(16)},
+        {"network": "dimreduction", "quantizer": BinQuantizer((300, 300))},
+    ],
+)
+def test_no_codebook_where_a_block_is_more_than_one_of_few_tokens(
+    blocks, quick, params
+):
+    tokenizer = quick(max_steps=2, **params).fit(blocks)
+    assert tokenizer.codebook_ is None
+    assert tokenizer.inverse_transform(tokenizer.transform(blocks)).shape == (
+        blocks.shape
+    )
+
+
+def test_windows_in_double_precision_give_the_same_tokens(fitted, blocks):
+    expected = fitted.transform(blocks.astype(np.float32))
+    np.testing.assert_array_equal(fitted.transform(blocks.astype(np.float64)), expected)
+    with pytest.raises(ValueError, match=r"up to 1e\+300 .* overflow float32: scale"):
+        fitted.transform(np.full((2, 25, 10), 1e300))
+
+
+def test_windows_that_cannot_be_written_to(blocks, quick):
+    blocks = blocks.astype(np.float32)
+    expected = quick(max_steps=2).fit(blocks).transform(blocks)
+    blocks.flags.writeable = False
+    np.testing.assert_array_equal(
+        quick(max_steps=2).fit(blocks).transform(blocks), expected
+    )
+
+
+def test_fitting_leaves_the_windows_as_they_were(blocks, quick):
+    X = blocks.astype(np.float32)
+    quick(max_steps=2, quantizer=VectorQuantizer(16), augment=True).fit(X)
+    np.testing.assert_array_equal(X, blocks.astype(np.float32))
+
+
+def test_a_codebook_starts_from_some_of_many_windows(blocks, quick, monkeypatch):
+    monkeypatch.setattr(_fitting, "_START_BLOCKS", 200)
+    seen = []
+    encode = _fitting.encode
+    monkeypatch.setattr(
+        _fitting, "encode", lambda net, X, *a: seen.append(len(X)) or encode(net, X, *a)
+    )
+    quick(max_steps=2, quantizer=VectorQuantizer(16)).fit(blocks)
+    assert seen == [8]  # 8 * 25 blocks
+
+
+def test_importing_the_package_does_not_import_torch():
+    program = (
+        "import sys, sktok; sktok.make_tokenizer().get_params(); "
+        "assert not {'torch', 'sklearn.cluster'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,727 @@
+"""How fast is sktok, beside what one would write, or take, instead of it?
+
+Both sides of each comparison take turns in one run; figures are medians, and ratios
+are medians of the ratios of each turn. About half an hour on 2 cores::
+
+    python examples/benchmark_speed.py [SECTION ...]
+
+Sections are networks, rivals, fit, search, growth, vocabulary and startup; without a
+name, all of them. Each prints a table. The signal is the ECG of `load_ecg`, repeated;
+errors are those on its last minute, for which nothing was fitted.
+"""
+
+import math
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from benchmark_rate_distortion import OneDSax
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.flop_counter import FlopCounterMode
+from tslearn.piecewise import (
+    OneD_SymbolicAggregateApproximation,
+    SymbolicAggregateApproximation,
+)
+
+from sktok import (
+    AmplitudeScaler,
+    BinQuantizer,
+    BlockSegmenter,
+    ConvAETokenizer,
+    VectorQuantizer,
+    make_paper_tokenizer,
+    make_tokenizer,
+)
+from sktok._bottlenecks import Codebook
+from sktok.datasets import load_ecg
+from sktok.metrics import neg_reconstruction_mse
+from sktok.networks import ContextualAutoencoder, DimReduction
+
+N_TURNS = 5
+N_WINDOWS = 40_000  # 10 million samples: eleven hours at 250 Hz
+N_SLOW = 200  # windows for what takes milliseconds each
+BATCHES = (16, 64, 256, 1024, 4096)  # windows, of which the plain loop takes the best
+QUICK_STEPS = 600  # training for figures that do not depend on it
+SEEDS = (0, 1, 2, 3, 4)
+WHOLE_STEPS = "auto"
+SCHEDULES = (100, 200, 400, 800, 1200, 1600)  # steps
+PATIENCE = 3.5  # the plain loop is given so many times our time
+SEARCH_STEPS = 150
+GROWTH = (1_000, 10_000, 100_000, 1_000_000)  # windows
+VOCABULARY = (256, 1024, 4096, 16_384, 65_536)
+BLOCK_SIZE = 10
+
+
+def race(sides):
+    """Seconds that each side takes, in turns: name -> (N_TURNS,)."""
+    seconds = {name: [] for name in sides}
+    for turn in range(N_TURNS + 1):
+        for name, call in sides.items():
+            start = time.perf_counter()
+            call()
+            if turn > 0:  # the first is a warm-up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def ratio(slow, fast):
+    return np.median(slow / fast)
+
+
+def rate(n_samples, seconds):
+    """Million samples a second."""
+    return n_samples / np.median(seconds) / 1e6
+
+
+def print_table(title, header, rows):
+    print(f"\n## {title}\n")
+    print("| " + " | ".join(header) + " |")
+    print("|" + "---|" * len(header))
+    for row in rows:
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
+
+
+def load():
+    """Four minutes to fit, one to test, scaled to [0, 1]; and a long signal to time."""
+    X = AmplitudeScaler().fit_transform(load_ecg().data.astype(np.float32))
+    n_fit = len(X) * 4 // 5
+    return X[:n_fit], X[n_fit:], np.resize(X, (N_WINDOWS, X.shape[1]))
+
+
+# What one would write with the same trained module.
+
+
+@torch.no_grad()
+def plain_tokenize(tokenizer, blocks, batch):
+    network, codes = tokenizer.network_, torch.from_numpy(tokenizer.quantizer_.codes_)
+    tokens = []
+    for part in torch.from_numpy(blocks).split(batch):
+        z = network.encode(part).flatten(0, 1)
+        if isinstance(tokenizer.quantizer_, VectorQuantizer):
+            tokens.append(torch.cdist(z, codes).argmin(1))
+        else:
+            low, high = tokenizer.quantizer_.edges_[[0, -1]]
+            bins = torch.floor((z - low) / ((high - low) / len(codes)))
+            tokens.append(bins.long().clamp(0, len(codes) - 1).flatten())
+    return torch.cat(tokens).view(len(blocks), -1).numpy()
+
+
+@torch.no_grad()
+def plain_restore(tokenizer, tokens, batch):
+    network, codes = tokenizer.network_, torch.from_numpy(tokenizer.quantizer_.codes_)
+    parts = torch.from_numpy(tokens).split(batch)
+    return torch.cat([network.decode(codes[part]) for part in parts]).numpy()
+
+
+def fastest(function, tokenizer, array):
+    """The batch size that suits a plain loop best."""
+
+    def seconds(batch):
+        start = time.perf_counter()
+        function(tokenizer, array, batch)
+        return time.perf_counter() - start
+
+    return min(BATCHES, key=lambda batch: min(seconds(batch) for _ in range(3)))
+
+
+def matrix_peak():
+    """The machine's fastest matrix product, in FLOP a second."""
+    a, b = torch.rand(2, 2048, 2048)
+    seconds = race({"product": lambda: torch.mm(a, b)})["product"]
+    return 2 * 2048**3 / seconds.min()
+
+
+def networks():
+    X_fit, _, archive = load()
+    segmenter = BlockSegmenter(BLOCK_SIZE).fit(X_fit)
+    peak, rows = matrix_peak(), []
+    for name, tokenizer in {
+        "Table 1": ConvAETokenizer("dimreduction", quantizer=BinQuantizer(256)),
+        "contextual": ConvAETokenizer(quantizer=VectorQuantizer(256)),
+    }.items():
+        tokenizer.set_params(max_steps=QUICK_STEPS, random_state=0)
+        tokenizer.fit(segmenter.transform(X_fit))
+        for length, n_windows in (("half an hour", 1800), ("all", N_WINDOWS)):
+            blocks = segmenter.transform(archive[:n_windows])
+            for action in ("tokenize", "restore"):
+                cells = beside_plain_loop(tokenizer, action, blocks, peak)
+                rows.append((f"{action}, {name}, {length}", *cells))
+    print_table(
+        f"Networks (matrix products: {peak / 1e9:.0f} GFLOP/s at best)",
+        (
+            "",
+            "ratio",
+            "sktok, Ms/s",
+            "plain loop, Ms/s (best batch)",
+            "difference",
+            "of the peak",
+        ),
+        rows,
+    )
+
+
+def beside_plain_loop(tokenizer, action, blocks, peak):
+    tokens = tokenizer.transform(blocks)
+    if action == "tokenize":
+        ours, plain, given = tokenizer.transform, plain_tokenize, blocks
+    else:
+        ours, plain, given = tokenizer.inverse_transform, plain_restore, tokens
+    batch = fastest(plain, tokenizer, given)
+    plain = partial(plain, tokenizer, given, batch)
+    seconds = race({"ours": partial(ours, given), "plain": plain})
+    theirs, result = plain(), ours(given)
+    difference = f"up to {np.abs(theirs - result).max():.0e}"
+    if action == "tokenize":
+        difference = f"{(theirs != result).sum()} of {tokens.size} tokens"
+    share = "–"
+    if isinstance(tokenizer.network_, ContextualAutoencoder):
+        n_flops = flops_of_inference(tokenizer, action, blocks[:100])
+        n_flops *= len(blocks) / 100
+        share = f"{100 * n_flops / np.median(seconds['ours']) / peak:.0f} %"
+    return (
+        f"**{ratio(seconds['plain'], seconds['ours']):.3g}**",
+        f"{rate(blocks.size, seconds['ours']):.3g}",
+        f"{rate(blocks.size, seconds['plain']):.3g} ({batch})",
+        difference,
+        share,
+    )
+
+
+def flops_of_inference(tokenizer, action, blocks):
+    """Of matrix products and convolutions; the nearest code's, too."""
+    network, windows = tokenizer.network_, torch.from_numpy(blocks)
+    codes = torch.from_numpy(tokenizer.quantizer_.codes_)
+    with torch.no_grad():
+        latents = network.encode(windows)
+        with FlopCounterMode(display=False) as counter:
+            if action == "tokenize":
+                network.encode(windows).flatten(0, 1) @ codes.T
+            else:
+                network.decode(latents)
+    return counter.get_total_flops()
+
+
+# What one would take instead.
+
+
+class KBins:
+    """Each sample into one of 256 bins, by scikit-learn."""
+
+    n_tokens, samples_a_token = 256, 1
+
+    def fit(self, X):
+        self.bins_ = KBinsDiscretizer(
+            self.n_tokens, encode="ordinal", strategy="uniform", subsample=None
+        ).fit(X.reshape(-1, 1))
+        return self
+
+    def transform(self, X):
+        return self.bins_.transform(X.reshape(-1, 1)).reshape(X.shape)
+
+    def inverse_transform(self, tokens):
+        return self.bins_.inverse_transform(tokens.reshape(-1, 1)).reshape(tokens.shape)
+
+
+class Sax:
+    """tslearn's SAX: the level of each segment."""
+
+    n_tokens, samples_a_token = 256, BLOCK_SIZE
+
+    def fit(self, X):
+        self.mean_, self.std_ = X.mean(), X.std()
+        n_segments = X.shape[1] // BLOCK_SIZE
+        self.sax_ = SymbolicAggregateApproximation(n_segments, self.n_tokens)
+        self.sax_.fit(self._series(X))
+        return self
+
+    def _series(self, X):
+        return ((X - self.mean_) / self.std_)[..., np.newaxis]
+
+    def transform(self, X):
+        return self.sax_.transform(self._series(X))
+
+    def inverse_transform(self, symbols):
+        series = self.sax_.inverse_transform(symbols)[..., 0]
+        return series * self.std_ + self.mean_
+
+
+class OriginalOneDSax(OneDSax):
+    """tslearn's 1d-SAX as it is, a regression for each segment."""
+
+    samples_a_token = BLOCK_SIZE
+
+    def __init__(self):
+        super().__init__(BLOCK_SIZE, 256)
+
+    def fit(self, X):
+        super().fit(X)
+        self.sax_.__class__ = OneD_SymbolicAggregateApproximation
+        return self
+
+
+class Chronos:
+    """Amazon Chronos: each sample divided by the window's mean, into uniform bins."""
+
+    n_tokens, samples_a_token = 4096, 1
+
+    def fit(self, X):
+        from chronos.chronos import ChronosConfig, MeanScaleUniformBins
+
+        config = ChronosConfig(
+            tokenizer_class="MeanScaleUniformBins",
+            tokenizer_kwargs={"low_limit": -15.0, "high_limit": 15.0},
+            context_length=X.shape[1],
+            prediction_length=X.shape[1],
+            n_tokens=self.n_tokens,
+            n_special_tokens=2,
+            pad_token_id=0,
+            eos_token_id=1,
+            use_eos_token=False,
+            model_type="seq2seq",
+            num_samples=1,
+            temperature=1.0,
+            top_k=1,
+            top_p=1.0,
+        )
+        self.bins_ = MeanScaleUniformBins(-15.0, 15.0, config)
+        return self
+
+    def transform(self, X):
+        tokens, _, scale = self.bins_.context_input_transform(torch.from_numpy(X))
+        return tokens, scale
+
+    def inverse_transform(self, tokens_and_scale):
+        tokens, scale = tokens_and_scale
+        return self.bins_.output_transform(tokens[:, None], scale)[:, 0].numpy()
+
+
+class SklearnKMeans:
+    """Each block to the nearest of 256 centres, by scikit-learn's KMeans."""
+
+    n_tokens, samples_a_token = 256, BLOCK_SIZE
+
+    def fit(self, X):
+        self.kmeans_ = KMeans(self.n_tokens, n_init=1, random_state=0)
+        self.kmeans_.fit(X.reshape(-1, BLOCK_SIZE))
+        return self
+
+    def transform(self, X):
+        return self.kmeans_.predict(X.reshape(-1, BLOCK_SIZE)).reshape(len(X), -1)
+
+    def inverse_transform(self, tokens):
+        return self.kmeans_.cluster_centers_[tokens].reshape(len(tokens), -1)
+
+
+class VectorQuantizePytorch:
+    """lucidrains' vector-quantize-pytorch on blocks, started by its k-means."""
+
+    n_tokens, samples_a_token = 256, BLOCK_SIZE
+
+    def fit(self, X):
+        from vector_quantize_pytorch import VectorQuantize
+
+        torch.manual_seed(0)
+        self.vq_ = VectorQuantize(BLOCK_SIZE, self.n_tokens, kmeans_init=True)
+        blocks = torch.from_numpy(X).reshape(1, -1, BLOCK_SIZE)
+        for _ in range(20):  # its codebook follows the means of what it is shown
+            self.vq_(blocks)
+        self.vq_.eval()
+        return self
+
+    @torch.no_grad()
+    def transform(self, X):
+        return self.vq_(torch.from_numpy(X).reshape(len(X), -1, BLOCK_SIZE))[1]
+
+    @torch.no_grad()
+    def inverse_transform(self, tokens):
+        return self.vq_.get_codes_from_indices(tokens).reshape(len(tokens), -1).numpy()
+
+
+class Ours:
+    """A pipeline of sktok's."""
+
+    n_tokens, samples_a_token = 256, BLOCK_SIZE
+
+    def __init__(self, pipeline):
+        self.pipeline = pipeline
+
+    def fit(self, X):
+        self.pipeline.fit(X)
+        return self
+
+    def transform(self, X):
+        return self.pipeline.transform(X)
+
+    def inverse_transform(self, tokens):
+        return self.pipeline.inverse_transform(tokens)
+
+
+def rivals():
+    X_fit, X_test, archive = load()
+    paper = make_paper_tokenizer(BLOCK_SIZE, random_state=0).set_params(
+        tokenize__quantizer=BinQuantizer(256), quantize="passthrough"
+    )
+    codebook = make_pipeline(BlockSegmenter(BLOCK_SIZE), VectorQuantizer(256))
+    sides = {
+        "`make_tokenizer`": (Ours(make_tokenizer(random_state=0)), N_WINDOWS),
+        "the paper's, bins inside": (Ours(paper), N_WINDOWS),
+        "sktok's `VectorQuantizer` of blocks": (Ours(codebook), N_WINDOWS),
+        "KMeans of blocks": (SklearnKMeans(), N_WINDOWS),
+        "vector-quantize-pytorch": (VectorQuantizePytorch(), N_WINDOWS // 10),
+        "KBinsDiscretizer": (KBins(), N_WINDOWS),
+        "Chronos's MeanScaleUniformBins": (Chronos(), N_WINDOWS),
+        "tslearn's SAX": (Sax(), N_WINDOWS // 10),
+        "tslearn's 1d-SAX": (OriginalOneDSax(), N_SLOW),
+    }
+    for name, (side, _) in list(sides.items()):
+        try:
+            side.fit(X_fit)
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
+            del sides[name]
+    tokens = {name: side.transform(archive[:n]) for name, (side, n) in sides.items()}
+    speeds = {}
+    for action, inputs in (
+        ("transform", {name: archive[:n] for name, (_, n) in sides.items()}),
+        ("inverse_transform", tokens),
+    ):
+        seconds = race(
+            {
+                name: partial(getattr(side, action), inputs[name])
+                for name, (side, _) in sides.items()
+            }
+        )
+        speeds[action] = {
+            name: archive[:n].size / 1e6 / seconds[name]
+            for name, (_, n) in sides.items()
+        }
+    rows = []
+    for name, (side, _) in sides.items():
+        restored = np.asarray(side.inverse_transform(side.transform(X_test)))
+        sax = ratio(speeds["transform"][name], speeds["transform"]["tslearn's SAX"])
+        rows.append(
+            (
+                name,
+                f"**{sax:.3g}**",
+                f"{np.median(speeds['transform'][name]):.3g}",
+                f"{np.median(speeds['inverse_transform'][name]):.3g}",
+                f"{np.mean((restored - X_test) ** 2):.2e}",
+                f"{math.log2(side.n_tokens) / side.samples_a_token:.1f}",
+            )
+        )
+    print_table(
+        "What one would take instead",
+        (
+            "",
+            "tokenizing: times tslearn's SAX",
+            "tokenize, Ms/s",
+            "restore, Ms/s",
+            "MSE",
+            "bits a sample",
+        ),
+        rows,
+    )
+
+
+# Fitting.
+
+
+def held_out_error(tokenizer, blocks):
+    restored = tokenizer.inverse_transform(tokenizer.transform(blocks))
+    return float(np.mean((restored - blocks) ** 2))
+
+
+def timed_fit(tokenizer, blocks):
+    start = time.perf_counter()
+    tokenizer.fit(blocks)
+    return time.perf_counter() - start
+
+
+def seconds_of_plain_loop(make_start, blocks, held_out, target, patience):
+    """Until the error falls to `target`: DataLoader, batches of 64, Adam."""
+    start = time.perf_counter()
+    trained, rows, error_of, loss_of = make_start(blocks)
+    loader = DataLoader(TensorDataset(rows), batch_size=64, shuffle=True)
+    optimizer = torch.optim.Adam(trained.parameters())
+    elapsed = time.perf_counter() - start
+    trained.train()
+    while elapsed < patience:
+        start = time.perf_counter()
+        for (batch,) in loader:
+            loss = loss_of(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        elapsed += time.perf_counter() - start
+        trained.eval()
+        with torch.no_grad():
+            error = error_of(held_out).item()
+        trained.train()
+        if error <= target:
+            return elapsed
+    return math.inf
+
+
+def contextual_start(blocks):
+    """The network and its codebook, as sktok starts them; rows are windows."""
+    windows = torch.from_numpy(blocks)
+    network = ContextualAutoencoder(BLOCK_SIZE, BLOCK_SIZE)
+    network.initialize(windows)
+    with torch.no_grad():
+        latents = network.encode(windows)
+    codes = torch.from_numpy(VectorQuantizer(256).fit(latents.numpy()).codes_)
+    codebook = Codebook(codes, float(latents.var()), 0, torch.Generator())
+    power = windows.var()
+
+    def error_of(batch):
+        return F.mse_loss(network.decode(codebook(network.encode(batch))[0]), batch)
+
+    def loss_of(batch):
+        codes, penalty = codebook(network.encode(batch))
+        return F.mse_loss(network.decode(codes), batch) / power + penalty
+
+    return torch.nn.ModuleList([network, codebook]), windows, error_of, loss_of
+
+
+def table_1_start(blocks):
+    """Table 1's network; rows are blocks, as it takes them."""
+    network = DimReduction(BLOCK_SIZE, latent_dim=1)
+
+    def error_of(batch):
+        return F.mse_loss(network.decode(network.encode(batch)), batch)
+
+    def loss_of(batch):
+        return F.mse_loss(network(batch), batch)
+
+    return network, torch.from_numpy(blocks).view(-1, 1, BLOCK_SIZE), error_of, loss_of
+
+
+def fit():
+    X_fit, X_test, _ = load()
+    segmenter = BlockSegmenter(BLOCK_SIZE).fit(X_fit)
+    blocks, held_out = segmenter.transform(X_fit), segmenter.transform(X_test)
+    rows = []
+    for name, tokenizer, start in (
+        ("Table 1", ConvAETokenizer("dimreduction"), table_1_start),
+        ("contextual", ConvAETokenizer(quantizer=VectorQuantizer()), contextual_start),
+    ):
+        finals, complete = [], []
+        for seed in SEEDS:
+            tokenizer.set_params(random_state=seed, max_steps=WHOLE_STEPS)
+            complete.append(timed_fit(tokenizer, blocks))
+            finals.append(held_out_error(tokenizer, held_out))
+        target = 1.1 * np.median(finals)
+        ours, plain = [], []
+        for seed in SEEDS:
+            for max_steps in SCHEDULES:
+                tokenizer.set_params(random_state=seed, max_steps=max_steps)
+                seconds = timed_fit(tokenizer, blocks)
+                if held_out_error(tokenizer, held_out) <= target:
+                    break
+            else:
+                seconds = math.inf
+            ours.append(seconds)
+            torch.manual_seed(seed)
+            patience = PATIENCE * min(seconds, np.median(complete))
+            seconds = seconds_of_plain_loop(
+                start, blocks, torch.from_numpy(held_out), target, patience
+            )
+            plain.append(seconds)
+        ours, plain = np.array(ours), np.array(plain)
+        with np.errstate(invalid="ignore"):
+            times = np.nan_to_num(plain / ours, nan=0.0, posinf=math.inf)
+        rows.append(
+            (
+                name,
+                f"**{np.median(times):.3g}**",
+                f"{np.median(ours):.3g}",
+                " ".join(f"{seconds:.3g}" for seconds in sorted(plain)),
+                f"{target:.3g}",
+                f"{np.median(complete):.3g}",
+            )
+        )
+    print_table(
+        f"Fitting ({len(blocks)} windows, seeds {SEEDS}; inf: not within "
+        f"{PATIENCE} times our time)",
+        (
+            "",
+            "ratio",
+            "sktok, s to 1.1 × its final error",
+            "plain loop, s, each seed",
+            "that error, held out",
+            "sktok's whole fit, s",
+        ),
+        rows,
+    )
+
+
+def search():
+    X_fit, _, _ = load()
+    pipeline = make_paper_tokenizer(limits="minmax", random_state=0)
+    pipeline.set_params(tokenize__max_steps=SEARCH_STEPS)
+    block_sizes, n_bins = [5, 10, 25, 50], [16, 64, 256, 1024]
+    folds = KFold(3)
+
+    def run_search(n_jobs):
+        with tempfile.TemporaryDirectory() as folder:
+            GridSearchCV(
+                clone(pipeline).set_params(memory=folder),
+                {"segment__block_size": block_sizes, "quantize__n_bins": n_bins},
+                scoring=neg_reconstruction_mse,
+                cv=folds,
+                n_jobs=n_jobs,
+                refit=False,
+            ).fit(X_fit)
+
+    def fit_networks():
+        for block_size in block_sizes:
+            for rows, _ in folds.split(X_fit):
+                clone(pipeline[:-1]).set_params(segment__block_size=block_size).fit(
+                    X_fit[rows]
+                )
+
+    seconds = race(
+        {
+            "12 fits": fit_networks,
+            "search": lambda: run_search(1),
+            "two jobs": lambda: run_search(2),
+        }
+    )
+    print_table(
+        "Grid search: 4 block sizes × 4 numbers of bins × 3 folds, with memory",
+        ("", "ratio", "s"),
+        [
+            ("the 12 network fits alone", "", f"{np.median(seconds['12 fits']):.1f}"),
+            (
+                "the search, over the fits",
+                f"**{ratio(seconds['search'], seconds['12 fits']):.2f}**",
+                f"{np.median(seconds['search']):.1f}",
+            ),
+            (
+                "one job over two jobs",
+                f"**{ratio(seconds['search'], seconds['two jobs']):.2f}**",
+                f"{np.median(seconds['two jobs']):.1f}",
+            ),
+        ],
+    )
+
+
+# Growth, each measurement in a process of its own.
+
+
+def measure(action, n_windows, n_codes=256):
+    """Seconds, and megabytes at the peak beyond input and output."""
+    X_fit, _, _ = load()
+    tokenizer = ConvAETokenizer(quantizer=VectorQuantizer(256), random_state=0)
+    blocks = X_fit.reshape(len(X_fit), -1, BLOCK_SIZE)
+    tokenizer.set_params(max_steps=50).fit(blocks)
+    codes = tokenizer.quantizer_.codes_
+    if n_codes > len(codes):
+        noise = np.random.default_rng(0).normal(size=(n_codes, codes.shape[1]))
+        noise = (noise * codes.std()).astype(codes.dtype)
+        tokenizer.quantizer_.codes_ = noise
+    tokenizer.inverse_transform(tokenizer.transform(blocks))  # all is loaded
+    before = peak_megabytes()
+    given = np.resize(blocks, (n_windows, *blocks.shape[1:]))
+    if action == "inverse_transform":
+        given = np.resize(tokenizer.transform(blocks), (n_windows, blocks.shape[1]))
+    start = time.perf_counter()
+    result = getattr(tokenizer, action)(given)
+    seconds = time.perf_counter() - start
+    n_bytes = given.nbytes + getattr(result, "nbytes", 0)
+    return seconds, peak_megabytes() - before - n_bytes / 1e6
+
+
+def peak_megabytes():
+    # Linux counts in kilobytes, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def measure_apart(*arguments):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, arguments)
+
+
+def growth():
+    rows = []
+    for action in ("transform", "inverse_transform", "fit"):
+        results = [measure_apart(action, n) for n in GROWTH]
+        seconds, extra = np.array(results).T
+        slope = np.polyfit(np.log(GROWTH[1:]), np.log(seconds[1:]), 1)[0]
+        shown = "–" if action == "fit" else f"**{slope:.2f}**"
+        cells = [f"{s:.3g} s, {m:.0f} MB" for s, m in zip(seconds, extra, strict=True)]
+        rows.append((action, shown, *cells))
+    print_table(
+        "Growth: time, and memory at the peak beyond input and output",
+        ("", "log–log slope from 10⁴", *(f"{n:,} windows" for n in GROWTH)),
+        rows,
+    )
+    print("\nfit takes 50 steps, whatever the number of windows.")
+
+
+def vocabulary():
+    results = [measure_apart("transform", 10_000, n_codes) for n_codes in VOCABULARY]
+    rows = [
+        (
+            f"{n_codes:,}",
+            f"{seconds / results[0][0]:.2f}",
+            f"{n_codes / VOCABULARY[0]:.0f}",
+            f"{seconds:.2f}",
+            f"{extra:.0f}",
+        )
+        for n_codes, (seconds, extra) in zip(VOCABULARY, results, strict=True)
+    ]
+    print_table(
+        "Vocabulary: tokenizing 10,000 windows",
+        ("codes", "times the time", "times the codes", "s", "MB beyond input, output"),
+        rows,
+    )
+
+
+def startup():
+    def importing(module):
+        return lambda: subprocess.run([sys.executable, "-c", f"import {module}"])
+
+    seconds = race({name: importing(name) for name in ("sklearn", "sktok", "torch")})
+    print_table(
+        "Start-up",
+        ("", "ratio to sklearn", "s"),
+        [
+            (
+                f"import {name}",
+                f"**{ratio(seconds[name], seconds['sklearn']):.2f}**",
+                f"{np.median(seconds[name]):.2f}",
+            )
+            for name in seconds
+        ],
+    )
+
+
+SECTIONS = {
+    function.__name__: function
+    for function in (networks, rivals, fit, search, growth, vocabulary, startup)
+}
+
+
+def main(*names):
+    print(f"# {os.cpu_count()} cores, torch {torch.__version__}, float32")
+    for name in names or SECTIONS:
+        SECTIONS[name]()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,108 @@
+"""Threads of torch: as many as there is room for, and left as they were found."""
+
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+from joblib import Parallel, delayed, parallel_config
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+
+from sktok import BinQuantizer, VectorQuantizer
+from sktok import _threads as threads
+from sktok.metrics import neg_reconstruction_mse
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    """torch set to two threads, here and for threads to come; and put back."""
+    found = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(found)
+
+
+def number_of_a_new_thread():
+    numbers = []
+    thread = Thread(target=lambda: numbers.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return numbers[0]
+
+
+def assert_left_as_found():
+    assert torch.get_num_threads() == number_of_a_new_thread() == 2
+
+
+def test_a_limit_holds_in_its_thread_alone():
+    with threads.limited_threads(1):
+        assert torch.get_num_threads() == 1
+        assert number_of_a_new_thread() == 2
+    assert_left_as_found()
+
+
+def test_a_limit_ends_with_an_error():
+    with pytest.raises(KeyError), threads.limited_threads(1):
+        raise KeyError
+    assert_left_as_found()
+
+
+def test_each_worker_computes_alone():
+    with threads.worker_pool() as pool:
+        numbers = list(pool.map(lambda _: torch.get_num_threads(), range(8)))
+    assert numbers == [1] * 8
+    assert_left_as_found()
+
+
+def threads_used():
+    with threads.limited_threads(threads.n_threads()):
+        return threads.n_threads(), torch.get_num_threads()
+
+
+def test_a_caller_of_its_own_may_use_all_threads():
+    assert threads_used() == (2, 2)
+    assert Parallel(n_jobs=1)(delayed(threads_used)() for _ in range(2)) == [(2, 2)] * 2
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_a_worker_of_joblib_uses_one_of_two_threads(backend):
+    jobs = (delayed(threads_used)() for _ in range(4))
+    assert Parallel(n_jobs=2, backend=backend)(jobs) == [(1, 1)] * 4
+    assert_left_as_found()
+
+
+def test_a_worker_of_dask_uses_one_of_two_threads():
+    distributed = pytest.importorskip("distributed")
+    settings = {"processes": False, "dashboard_address": None}
+    with (
+        distributed.Client(n_workers=1, threads_per_worker=2, **settings),
+        parallel_config("dask"),
+    ):
+        used = Parallel(n_jobs=2)(delayed(threads_used)() for _ in range(4))
+    assert used == [(1, 1)] * 4
+    assert_left_as_found()
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_scores_do_not_depend_on_where_they_are_computed(blocks, quick, backend):
+    tokenizer = quick(max_steps=5, quantizer=BinQuantizer(16))
+    with threads.limited_threads(1):  # with two, training sums in another order
+        expected = cross_val_score(
+            clone(tokenizer), blocks, cv=2, scoring=neg_reconstruction_mse
+        )
+    with parallel_config(backend):
+        scores = cross_val_score(
+            clone(tokenizer), blocks, cv=2, scoring=neg_reconstruction_mse, n_jobs=2
+        )
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    assert_left_as_found()
+
+
+def test_tokens_of_many_callers_at_once(blocks, quick):
+    tokenizer = quick(quantizer=VectorQuantizer(16)).fit(blocks)
+    expected = tokenizer.transform(blocks)
+    jobs = (delayed(tokenizer.transform)(blocks) for _ in range(8))
+    for tokens in Parallel(n_jobs=4, backend="threading")(jobs):
+        np.testing.assert_array_equal(tokens, expected)
+    assert_left_as_found()
