@@ -13,9 +13,9 @@ import torch
 from sktok._nearest import nearest, require_finite
 from sktok._quantizers import VectorQuantizer
 from sktok._search import search_tokens
-from sktok._threads import worker_pool
+from sktok._threads import limited_threads, n_threads
 
-_CHUNK_BLOCKS = 12_800  # fewer, and threads wait for each other's Python
+_CHUNK_BLOCKS = 6400  # more outgrow the caches, fewer are little work for a call
 _CODEBOOK_TOKENS = 2**16  # of which blocks are kept, at most
 
 
@@ -120,20 +120,16 @@ def _map_chunks(function, array, device, chunk_blocks=_CHUNK_BLOCKS):
     size = max(1, chunk_blocks // n_blocks)
     dtype = np.float32 if array.dtype.kind == "f" else array.dtype
     device = resolve_device(device)
-
-    @torch.no_grad()
-    def compute(start):
-        piece = blocks[start : start + size]
-        chunk = np.zeros((size, *piece.shape[1:]), dtype)
-        with np.errstate(over="ignore"):
-            chunk[: len(piece)] = piece
-        chunk = require_finite(torch.from_numpy(chunk)).to(device)
-        return function(chunk)[: len(piece)].cpu().numpy()
-
-    starts, result = range(0, n_windows, size), None
-    with worker_pool() as pool:
-        for start, piece in zip(starts, pool.map(compute, starts), strict=True):
+    result = None
+    with torch.no_grad(), limited_threads(n_threads()):
+        for start in range(0, n_windows, size):
+            piece = blocks[start : start + size]
+            chunk = np.zeros((size, *piece.shape[1:]), dtype)
+            with np.errstate(over="ignore"):
+                chunk[: len(piece)] = piece
+            chunk = require_finite(torch.from_numpy(chunk)).to(device)
+            outcome = function(chunk)[: len(piece)].cpu().numpy()
             if result is None:
-                result = np.empty((n_windows, *piece.shape[1:]), piece.dtype)
-            result[start : start + size] = piece
+                result = np.empty((n_windows, *outcome.shape[1:]), outcome.dtype)
+            result[start : start + size] = outcome
     return result.reshape(*array.shape[:-1], -1)

@@ -4,9 +4,7 @@ import torch
 
 from sktok.networks import with_bias, with_ones
 
-# Distances of so many values to so many codes fit a core's cache.
-_VALUES_AT_ONCE = 3200
-_CODES_AT_ONCE = 256
+_CODES_AT_ONCE = 256  # so that distances of a chunk to them are a few megabytes
 
 
 def distances(values, codes):
@@ -49,13 +47,12 @@ def nearest(values, codes):
     FloatingPointError
         If a distance is not finite.
     """
+    values = with_ones(values)
     lowest = values.new_full((len(values),), torch.inf)
     index = torch.zeros_like(lowest, dtype=torch.int64)
-    parts = with_ones(values).split(_VALUES_AT_ONCE)
     for start in range(0, len(codes), _CODES_AT_ONCE):
         factors = _factors(codes[start : start + _CODES_AT_ONCE])
-        minima = [_row_minima(part @ factors.T) for part in parts]
-        here_lowest, here = (torch.cat(pieces) for pieces in zip(*minima, strict=True))
+        here_lowest, here = (values @ factors.T).min(1)
         index = torch.where(here_lowest < lowest, start + here, index)
         lowest = torch.minimum(here_lowest, lowest)
     require_finite(lowest)
@@ -65,14 +62,6 @@ def nearest(values, codes):
 def _factors(codes):
     """What multiplies values, with a one behind them, to distances from codes."""
     return with_bias(-2 * codes, codes.square().sum(1))
-
-
-def _row_minima(rows):
-    """The lowest value of each row, and its index."""
-    if rows.device.type != "cpu":
-        return rows.min(1)
-    index = torch.from_numpy(rows.numpy().argmin(1))  # faster than torch
-    return rows.gather(1, index[:, None])[:, 0], index
 
 
 def require_finite(values):

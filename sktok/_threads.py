@@ -34,13 +34,6 @@ def limited_threads(n):
         _set_here(found)
 
 
-@contextmanager
-def worker_pool():
-    """As many threads as torch may use here, on each of which it computes alone."""
-    with ThreadPoolExecutor(n_threads(), initializer=_set_here, initargs=(1,)) as pool:
-        yield pool
-
-
 def _set_here(n):
     """Set the number of torch's threads for computations that start in this thread.
 

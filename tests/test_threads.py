@@ -48,13 +48,6 @@ def test_a_limit_ends_with_an_error():
     assert_left_as_found()
 
 
-def test_each_worker_computes_alone():
-    with threads.worker_pool() as pool:
-        numbers = list(pool.map(lambda _: torch.get_num_threads(), range(8)))
-    assert numbers == [1] * 8
-    assert_left_as_found()
-
-
 def threads_used():
     with threads.limited_threads(threads.n_threads()):
         return threads.n_threads(), torch.get_num_threads()
