@@ -1,8 +1,8 @@
 """A trained network over arrays of blocks, chunk by chunk. Torch only.
 
-Every chunk has the same shape, the last one filled up, and is computed by one thread.
-Kernels are chosen, and sums ordered, by shape; so a window gives the same bits in
-whatever batch it comes, with any number of threads, and memory stays bounded.
+Every chunk has the same shape, the last one filled up. Kernels are chosen, and sums
+ordered, by shape, and threads share the rows of a chunk; so a window gives the same
+bits in whatever batch it comes, with any number of threads. And memory stays bounded.
 """
 
 import copy
@@ -75,10 +75,9 @@ def restore(network, quantizer, tokens, device="cpu"):
     network = _for_inference(network, device)
 
     def restored(tokens):
-        latents = torch.from_numpy(quantizer._dequantize(tokens.cpu().numpy()))
-        return require_finite(
-            network.decode(latents.float().flatten(2).to(tokens.device))
-        )
+        codes = torch.from_numpy(quantizer._dequantize(tokens.cpu().numpy()))
+        latents = codes.float().flatten(2).to(tokens.device)
+        return require_finite(network.decode(latents))
 
     return _map_chunks(restored, tokens, device)
 
@@ -128,8 +127,9 @@ def _map_chunks(function, array, device, chunk_blocks=_CHUNK_BLOCKS):
             with np.errstate(over="ignore"):
                 chunk[: len(piece)] = piece
             chunk = require_finite(torch.from_numpy(chunk)).to(device)
-            outcome = function(chunk)[: len(piece)].cpu().numpy()
+            outcome = function(chunk)[: len(piece)]
             if result is None:
-                result = np.empty((n_windows, *outcome.shape[1:]), outcome.dtype)
+                shape = n_windows, *outcome.shape[1:]
+                result = torch.empty(shape, dtype=outcome.dtype)
             result[start : start + size] = outcome
-    return result.reshape(*array.shape[:-1], -1)
+    return result.numpy().reshape(*array.shape[:-1], -1)

@@ -411,7 +411,7 @@ class BinQuantizer(_Quantizer):
     def _dequantize(self, tokens):
         """Values of valid tokens: along a new last axis if `n_bins` is a tuple."""
         if not isinstance(self.centers_, list):
-            return self.centers_[tokens]
+            return np.take(self.centers_, tokens)
         digits = np.unravel_index(tokens, self._digit_sizes())
         values = [c[digit] for c, digit in zip(self.centers_, digits, strict=True)]
         return np.stack(values, axis=-1)
@@ -604,7 +604,7 @@ class VectorQuantizer(_Quantizer):
 
     def _dequantize(self, tokens):
         """Codes of valid tokens, along a new last axis."""
-        return self.codes_[tokens]
+        return np.take(self.codes_, tokens, axis=0)
 
     def _validate(self, X, *, reset):
         X = validate_windows(self, X, reset=reset)

@@ -63,7 +63,8 @@ class ContextualAutoencoder(nn.Module):
         Number of channels, a multiple of 16.
 
     encoder_reaches : tuple of int, default=(2, 2, 2, 2)
-        How many blocks to either side each convolution of the encoder sees.
+        How many blocks to either side each convolution of the encoder sees, of which
+        there is at least one.
 
     decoder_reaches : tuple of int, default=(1, 1, 1)
         How many blocks to either side each convolution of the decoder sees.
