@@ -7,8 +7,8 @@ are medians of the ratios of each turn. About half an hour on 2 cores::
 
 Sections are networks, rivals, fit, search, growth, vocabulary and startup; without a
 name, all of them. Each prints a table. The signal is the ECG of `load_ecg`, repeated,
-each window with a gain of its own; errors are those on its last minute, to which nothing
-was fitted.
+each window with a gain of its own; errors are those on its last minute, which nothing
+was fitted to.
 """
 
 import copy
