@@ -2,6 +2,7 @@
 
 from threading import Thread
 
+import distributed
 import numpy as np
 import pytest
 import torch
@@ -66,7 +67,6 @@ def test_a_worker_of_joblib_uses_one_of_two_threads(backend):
 
 
 def test_a_worker_of_dask_uses_one_of_two_threads():
-    distributed = pytest.importorskip("distributed")
     settings = {"processes": False, "dashboard_address": None}
     with (
         distributed.Client(n_workers=1, threads_per_worker=2, **settings),
