@@ -5,16 +5,18 @@ are medians of the ratios of each turn. About half an hour on 2 cores::
 
     python examples/benchmark_speed.py [SECTION ...]
 
-Sections are networks, rivals, fit, search, growth, vocabulary and startup; without a
-name, all of them. Each prints a table. The signal is the ECG of `load_ecg`, repeated,
-each window with a gain of its own; errors are those on its last minute, which nothing
-was fitted to.
+Sections are networks, profile, rivals, fit, search, growth, vocabulary and startup;
+without a name, all of them. Each prints a table. The signal is the ECG of `load_ecg`,
+repeated, each window with a gain of its own; errors are those on its last minute, which
+nothing was fitted to.
 """
 
 import copy
+import cProfile
 import math
 import multiprocessing
 import os
+import pstats
 import resource
 import subprocess
 import sys
@@ -26,7 +28,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from benchmark_rate_distortion import OneDSax
-from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
@@ -257,6 +258,85 @@ def flops_of_inference(tokenizer, action, blocks):
         else:
             ObviousCode(network).decode(latents)
     return counter.get_total_flops()
+
+
+# Where the time goes.
+
+KINDS = {  # of torch's operators, by a part of their name
+    "matrix products": ("mm",),
+    "convolutions": ("conv",),
+    "batch norm": ("batch_norm",),
+    "minimum": ("aten::min", "aten::argmin"),
+    "copies": ("copy_", "cat", "pad", "fill_", "contiguous"),
+    "AdamW": ("adamw",),
+}
+
+
+def shares(call):
+    """Shares of the time of `call`, in percent: by torch's profiler, and the rest."""
+    call()
+    start = time.perf_counter()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as p:
+        call()
+    whole = time.perf_counter() - start
+    seconds = dict.fromkeys((*KINDS, "other operators", "outside of torch"), 0.0)
+    for event in p.key_averages():
+        name = event.key.lower()
+        if name.startswith(("aten::", "autograd::")):
+            kinds = (k for k, parts in KINDS.items() if any(x in name for x in parts))
+            seconds[next(kinds, "other operators")] += event.self_cpu_time_total / 1e6
+    seconds["outside of torch"] = whole - sum(seconds.values())
+    return {kind: 100 * s / whole for kind, s in seconds.items()}
+
+
+def slowest_functions(call, n=4):
+    """The functions that take the most time by themselves, with their share of it."""
+    call()
+    with cProfile.Profile() as profiler:
+        call()
+    stats = pstats.Stats(profiler)
+    rows = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:n]
+    return ", ".join(
+        f"{name.strip('<>')} {100 * own / stats.total_tt:.0f} %"
+        for (_, _, name), (_, _, own, _, _) in rows
+    )
+
+
+def profile():
+    X_fit, _, archive = load()
+    segmenter = BlockSegmenter(BLOCK_SIZE).fit(X_fit)
+    short, blocks = segmenter.transform(X_fit), segmenter.transform(archive)
+    table_1 = ConvAETokenizer("dimreduction", quantizer=BinQuantizer(256))
+    contextual = ConvAETokenizer(quantizer=VectorQuantizer(256))
+    kmeans = VectorQuantizer(256)
+    for tokenizer in (table_1, contextual):
+        tokenizer.set_params(max_steps=QUICK_STEPS, random_state=0).fit(short)
+    tokens = contextual.transform(blocks)
+    calls = {
+        "tokenize, Table 1": partial(table_1.transform, blocks),
+        "tokenize, contextual": partial(contextual.transform, blocks),
+        "restore, contextual": partial(contextual.inverse_transform, tokens),
+        "fit, Table 1": partial(table_1.fit, short),
+        "fit, contextual": partial(contextual.fit, short),
+    }
+    rows = []
+    for name, call in calls.items():
+        by_kind = shares(call)
+        rows.append((name, *(f"{share:.0f} %" for share in by_kind.values())))
+    print_table("Where the time goes", ("by torch's profiler", *by_kind), rows)
+
+    scaler = AmplitudeScaler().fit(archive)
+    flat = archive.reshape(len(archive), -1, BLOCK_SIZE)
+    table_1_tokens = table_1.transform(blocks)
+    calls = {
+        "restore, Table 1": partial(table_1.inverse_transform, table_1_tokens),
+        "scale": partial(scaler.transform, archive),
+        "`VectorQuantizer` of blocks": partial(kmeans.fit(flat[:100]).transform, flat),
+        "grid search": lambda: run_search(X_fit, n_jobs=1),
+    }
+    print("\nBy Python's profiler, the functions that take the most time themselves:\n")
+    for name, call in calls.items():
+        print(f"- {name}: {slowest_functions(call)}")
 
 
 # What one would take instead.
@@ -613,36 +693,43 @@ def fit():
     )
 
 
+SEARCHED_BLOCKS = [5, 10, 25, 50]
+SEARCHED_BINS = [16, 64, 256, 1024]
+FOLDS = KFold(3)
+
+
+def searched():
+    return make_paper_tokenizer(limits="minmax", max_steps=SEARCH_STEPS, random_state=0)
+
+
+def run_search(X, n_jobs):
+    with tempfile.TemporaryDirectory() as folder:
+        GridSearchCV(
+            searched().set_params(memory=folder),
+            {
+                "segment__block_size": SEARCHED_BLOCKS,
+                "quantize__n_bins": SEARCHED_BINS,
+            },
+            scoring=neg_reconstruction_mse,
+            cv=FOLDS,
+            n_jobs=n_jobs,
+            refit=False,
+        ).fit(X)
+
+
+def fit_networks(X):
+    for block_size in SEARCHED_BLOCKS:
+        for rows, _ in FOLDS.split(X):
+            searched()[:-1].set_params(segment__block_size=block_size).fit(X[rows])
+
+
 def search():
     X_fit, _, _ = load()
-    pipeline = make_paper_tokenizer(limits="minmax", random_state=0)
-    pipeline.set_params(tokenize__max_steps=SEARCH_STEPS)
-    block_sizes, n_bins = [5, 10, 25, 50], [16, 64, 256, 1024]
-    folds = KFold(3)
-
-    def run_search(n_jobs):
-        with tempfile.TemporaryDirectory() as folder:
-            GridSearchCV(
-                clone(pipeline).set_params(memory=folder),
-                {"segment__block_size": block_sizes, "quantize__n_bins": n_bins},
-                scoring=neg_reconstruction_mse,
-                cv=folds,
-                n_jobs=n_jobs,
-                refit=False,
-            ).fit(X_fit)
-
-    def fit_networks():
-        for block_size in block_sizes:
-            for rows, _ in folds.split(X_fit):
-                clone(pipeline[:-1]).set_params(segment__block_size=block_size).fit(
-                    X_fit[rows]
-                )
-
     seconds = race(
         {
-            "12 fits": fit_networks,
-            "search": lambda: run_search(1),
-            "two jobs": lambda: run_search(2),
+            "12 fits": partial(fit_networks, X_fit),
+            "search": partial(run_search, X_fit, n_jobs=1),
+            "two jobs": partial(run_search, X_fit, n_jobs=2),
         }
     )
     print_table(
@@ -760,16 +847,14 @@ def startup():
     )
 
 
-SECTIONS = {
-    function.__name__: function
-    for function in (networks, rivals, fit, search, growth, vocabulary, startup)
-}
+SECTIONS = (networks, profile, rivals, fit, search, growth, vocabulary, startup)
 
 
 def main(*names):
     print(f"# {os.cpu_count()} cores, torch {torch.__version__}, float32")
-    for name in names or SECTIONS:
-        SECTIONS[name]()
+    by_name = {section.__name__: section for section in SECTIONS}
+    for name in names or by_name:
+        by_name[name]()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from sktok.networks import ContextualAutoencoder, DimReduction
 
 _SHORT_BLOCK = 8  # below it, tokens describe noise, which is alike in all patients
 _BATCH_BLOCKS = 1600  # blocks in a gradient step, where batch_size="auto"
-_START_BLOCKS = 200_000  # whose latents a codebook starts from, at most
+_START_SAMPLES = 2**24  # of signal, whose latents a codebook starts from, at most
 
 
 def fit_autoencoder(tokenizer, X, earlier=None):
@@ -71,14 +71,7 @@ def fit_autoencoder(tokenizer, X, earlier=None):
         network = copy.deepcopy(earlier[0])
     check_network(network, windows, latent_dim)
     settings = settings_for(tokenizer, *windows.shape)
-    members, validation = np.arange(len(windows)), None
-    if tokenizer.early_stopping:
-        members, held_out = train_test_split(
-            members,
-            test_size=tokenizer.validation_fraction,
-            random_state=random_state,
-        )
-        validation = windows[held_out]
+    members, validation = split(tokenizer, windows, random_state)
     n_blocks = min(len(members), settings["batch_size"]) * windows.shape[1]
     if isinstance(network, DimReduction) and n_blocks < 2:
         raise ValueError(
@@ -118,6 +111,17 @@ def fit_autoencoder(tokenizer, X, earlier=None):
             "signal first, for instance with AmplitudeScaler."
         ) from error
     return latent_dim, network, quantizer, history
+
+
+def split(tokenizer, windows, random_state):
+    """Which windows to train on, and the windows to stop by: None without stopping."""
+    members = np.arange(len(windows))
+    if not tokenizer.early_stopping:
+        return members, None
+    members, held_out = train_test_split(
+        members, test_size=tokenizer.validation_fraction, random_state=random_state
+    )
+    return members, windows[held_out]
 
 
 def n_steps_for(n_blocks):
@@ -230,7 +234,7 @@ def start_quantizer(tokenizer, network, X, n_steps, generator, earlier):
             quantizer.limits = "minmax" if limits is None else limits
         return quantizer, Bins(quantizer)
     seed = generator.initial_seed()
-    n_windows = -(-_START_BLOCKS // math.prod(X.shape[1:-1]))
+    n_windows = -(-_START_SAMPLES // math.prod(X.shape[1:]))
     if n_windows < len(X):
         X = X[np.random.RandomState(seed).permutation(len(X))[:n_windows]]
     latents = encode(network, X, tokenizer.device)

@@ -690,14 +690,14 @@ def test_fitting_leaves_the_windows_as_they_were(blocks, quick):
 
 
 def test_a_codebook_starts_from_some_of_many_windows(blocks, quick, monkeypatch):
-    monkeypatch.setattr(_fitting, "_START_BLOCKS", 200)
+    monkeypatch.setattr(_fitting, "_START_SAMPLES", 2000)
     seen = []
     encode = _fitting.encode
     monkeypatch.setattr(
         _fitting, "encode", lambda net, X, *a: seen.append(len(X)) or encode(net, X, *a)
     )
     quick(max_steps=2, quantizer=VectorQuantizer(16)).fit(blocks)
-    assert seen == [8]  # 8 * 25 blocks
+    assert seen == [8]  # 8 * 250 samples
 
 
 def test_importing_the_package_does_not_import_torch():
