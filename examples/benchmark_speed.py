@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from functools import partial
 
 import numpy as np
@@ -54,6 +55,7 @@ from sktok.metrics import neg_reconstruction_mse
 from sktok.networks import ContextualAutoencoder, DimReduction
 
 N_TURNS = 5
+TURN_SECONDS = 0.1
 N_WINDOWS = 20_000  # five million samples: five and a half hours at 250 Hz
 N_SLOW = 200  # windows for what takes milliseconds each
 BATCHES = (64, 256, 1024)  # windows, of which the plain loop takes the best
@@ -69,15 +71,21 @@ BLOCK_SIZE = 10
 
 
 def race(sides):
-    """Seconds that each side takes, in turns: name -> (N_TURNS,)."""
+    """Seconds that a call of each side takes, in turns: name -> (N_TURNS,).
+
+    A turn repeats short calls, until it lasts as long as `TURN_SECONDS`.
+    """
     seconds = {name: [] for name in sides}
-    for turn in range(N_TURNS + 1):
+    warm_up = {name: seconds_of(call) for name, call in sides.items()}
+    n_calls = {name: math.ceil(TURN_SECONDS / s) for name, s in warm_up.items()}
+    for _ in range(N_TURNS):
         for name, call in sides.items():
-            start = time.perf_counter()
-            call()
-            if turn > 0:  # the first is a warm-up
-                seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(seconds_of(call, n_calls[name]))
     return {name: np.array(values) for name, values in seconds.items()}
+
+
+def seconds_of(call, n_calls=1):
+    return timeit.timeit(call, number=n_calls) / n_calls
 
 
 def ratio(slow, fast):
@@ -158,13 +166,9 @@ def plain_restore(network, quantizer, tokens, batch):
 def at_best_batch(function, network, quantizer, array):
     """A plain loop, with the batch size that suits it best, and that size."""
 
-    def seconds(batch):
-        start = time.perf_counter()
-        function(network, quantizer, array, batch)
-        return time.perf_counter() - start
-
-    batch = min(BATCHES, key=lambda batch: min(seconds(batch) for _ in range(2)))
-    return partial(function, network, quantizer, array, batch), batch
+    loops = {b: partial(function, network, quantizer, array, b) for b in BATCHES}
+    batch = min(BATCHES, key=lambda b: min(seconds_of(loops[b]) for _ in range(2)))
+    return loops[batch], batch
 
 
 def matrix_peak():
@@ -275,10 +279,8 @@ KINDS = {  # of torch's operators, by a part of their name
 def shares(call):
     """Shares of the time of `call`, in percent: by torch's profiler, and the rest."""
     call()
-    start = time.perf_counter()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as p:
-        call()
-    whole = time.perf_counter() - start
+        whole = seconds_of(call)
     seconds = dict.fromkeys((*KINDS, "other operators", "outside of torch"), 0.0)
     for event in p.key_averages():
         name = event.key.lower()
@@ -569,12 +571,6 @@ def held_out_error(tokenizer, blocks):
     return float(np.mean((restored - blocks) ** 2))
 
 
-def timed_fit(tokenizer, blocks):
-    start = time.perf_counter()
-    tokenizer.fit(blocks)
-    return time.perf_counter() - start
-
-
 def seconds_of_plain_loop(make_start, blocks, held_out, target, patience):
     """Until the error falls to `target`: DataLoader, batches of 64, Adam."""
     start = time.perf_counter()
@@ -646,14 +642,14 @@ def fit():
         finals, complete = [], []
         for seed in SEEDS:
             tokenizer.set_params(random_state=seed, max_steps=WHOLE_STEPS)
-            complete.append(timed_fit(tokenizer, blocks))
+            complete.append(seconds_of(partial(tokenizer.fit, blocks)))
             finals.append(held_out_error(tokenizer, held_out))
         target = 1.1 * np.median(finals)
         ours, plain = [], []
         for seed in SEEDS:
             for max_steps in SCHEDULES:
                 tokenizer.set_params(random_state=seed, max_steps=max_steps)
-                seconds = timed_fit(tokenizer, blocks)
+                seconds = seconds_of(partial(tokenizer.fit, blocks))
                 if held_out_error(tokenizer, held_out) <= target:
                     break
             else:

@@ -123,6 +123,7 @@ def test_the_speed_benchmark(monkeypatch, capsys):
 
     for name, value in {
         "N_TURNS": 1,
+        "TURN_SECONDS": 1e-6,
         "N_WINDOWS": 200,
         "N_SLOW": 5,
         "BATCHES": (64,),
