@@ -17,6 +17,7 @@ import math
 import multiprocessing
 import os
 import pstats
+import re
 import resource
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import tempfile
 import time
 import timeit
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -774,9 +776,15 @@ def measure(action, n_windows, n_codes=256):
 
 
 def peak_megabytes():
-    # Linux counts in kilobytes, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    """The most memory that this process has held.
+
+    Linux has it in its status; there, `getrusage` may give that of the parent process.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        kilobytes = re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]
+        return int(kilobytes) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: bytes
 
 
 def measure_apart(*arguments):
@@ -828,7 +836,8 @@ def startup():
     # Compiled modules are kept, as where a package is installed.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
 
-    seconds = race({name: importing(name) for name in ("sklearn", "sktok", "torch")})
+    modules = "sklearn", "sktok", "sklearn, sktok", "torch"
+    seconds = race({name: importing(name) for name in modules})
     print_table(
         "Start-up",
         ("", "ratio to sklearn", "s"),
