@@ -157,9 +157,8 @@ def train(
                 )
             bar.set_postfix(loss=f"{history.loss[-1]:.2e}", refresh=False)
             bar.update()
-            if validation is not None and (
-                step % check_every == 0 or step == max_steps
-            ):
+            is_due = step % check_every == 0 or step == max_steps
+            if validation is not None and is_due:
                 held_out_loss = _mean_loss(losses_of, trained, validation)
                 history.validation_loss.append(held_out_loss)
                 best.update(trained, held_out_loss)
