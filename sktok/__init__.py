@@ -1,6 +1,7 @@
 """scikit-learn estimators between ECG and tokens."""
 
 from sktok._blocks import BlockSegmenter
+from sktok._gain_shape import GainShapeTokenizer
 from sktok._quantizers import BinQuantizer, VectorQuantizer
 from sktok._recipes import make_paper_tokenizer, make_tokenizer
 from sktok._scaling import AmplitudeScaler
@@ -13,6 +14,7 @@ __all__ = [
     "BinQuantizer",
     "BlockSegmenter",
     "ConvAETokenizer",
+    "GainShapeTokenizer",
     "VectorQuantizer",
     "make_paper_tokenizer",
     "make_tokenizer",

@@ -99,6 +99,23 @@ def _overflow(X, dtype, why):
     )
 
 
+def vocabulary_size(tokenizer):
+    """`n_tokens_` of a fitted tokenizer, or of the last step of a Pipeline."""
+    tokenizer = getattr(tokenizer, "best_estimator_", tokenizer)
+    if hasattr(tokenizer, "steps"):
+        steps = [
+            step for _, step in tokenizer.steps if step not in ("passthrough", None)
+        ]
+        tokenizer = steps[-1]
+    if not hasattr(tokenizer, "n_tokens_"):
+        raise ValueError(
+            f"{type(tokenizer).__name__} has no n_tokens_, the size of a vocabulary: "
+            "give a fitted tokenizer whose last step makes tokens, such as "
+            "make_tokenizer()."
+        )
+    return tokenizer.n_tokens_
+
+
 def feature_names(estimator, names, input_features):
     """The names of the output's columns; `input_features` is only checked."""
     _check_feature_names_in(estimator, input_features, generate_names=False)

@@ -27,6 +27,7 @@ from sktok import (
     BinQuantizer,
     BlockSegmenter,
     ConvAETokenizer,
+    GainShapeTokenizer,
     VectorQuantizer,
     make_paper_tokenizer,
 )
@@ -48,6 +49,8 @@ ESTIMATORS = [
     ConvAETokenizer(**STEPS, quantizer=VectorQuantizer(8), n_candidates=2),
     ConvAETokenizer(**STEPS, quantizer=BinQuantizer(8)),
     ConvAETokenizer("dimreduction", **STEPS),
+    GainShapeTokenizer(VectorQuantizer(8, random_state=0)),
+    GainShapeTokenizer(ConvAETokenizer(**STEPS, quantizer=BinQuantizer(8)), n_bins=4),
 ]
 
 

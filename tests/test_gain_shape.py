@@ -1,0 +1,176 @@
+"""Offset and gain as tokens of their own."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from sktok import (
+    AmplitudeScaler,
+    BinQuantizer,
+    BlockSegmenter,
+    ConvAETokenizer,
+    GainShapeTokenizer,
+    VectorQuantizer,
+    make_tokenizer,
+)
+from sktok._gain_shape import (
+    companded_offsets,
+    gain_and_shape,
+    limits,
+    logarithmic_gains,
+    typical_range,
+)
+from sktok.metrics import neg_reconstruction_mse, reconstruct
+
+
+def codebook(n_codes=64):
+    return make_pipeline(BlockSegmenter(10), VectorQuantizer(n_codes, random_state=0))
+
+
+@pytest.fixture(scope="module")
+def fitted(ecg):
+    return GainShapeTokenizer(codebook()).fit(ecg.data[:200])
+
+
+@given(
+    arrays(float, (5, 4), elements=st.floats(-1e6, 1e6)),
+    st.integers(2, 300),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_a_shape_lies_within_0_and_1_and_gives_the_window_back(windows, n_bins, dtype):
+    windows = windows.astype(dtype)
+    lowest, highest = limits(windows)
+    typical = typical_range(highest - lowest)
+    offsets = companded_offsets(lowest, typical, n_bins)
+    gains = logarithmic_gains(highest - offsets[0], typical, n_bins)
+    offset, gain, shapes = gain_and_shape(windows, offsets, gains)
+    assert shapes.dtype == dtype
+    assert shapes.min() >= 0
+    assert shapes.max() <= 1
+    restored = offsets[offset, None] + gains[gain, None] * shapes
+    magnitude = np.abs(gains[gain]) + np.abs(offsets[offset])
+    rounding = 4 * np.finfo(dtype).eps * magnitude[:, None]
+    assert (np.abs(restored - windows) <= rounding).all()
+
+
+def test_ranges_of_tokens_follow_each_other(fitted, ecg):
+    tokens = fitted.transform(ecg.data)
+    assert tokens.shape == (432, 27)
+    assert list(fitted.token_ranges_) == ["offset", "gain", "shape"]
+    assert [*range(fitted.n_tokens_)] == [
+        token for part in fitted.token_ranges_.values() for token in part
+    ]
+    assert fitted.n_tokens_ == 256 + 256 + 64
+    places = np.split(tokens, [1, 2], axis=1)
+    for place, expected in zip(places, fitted.token_ranges_.values(), strict=True):
+        assert np.isin(place, expected).all()
+    assert list(fitted.get_feature_names_out()[:3]) == ["offset", "gain", "shape0"]
+
+
+@pytest.mark.parametrize("gain", [0.2, 1.0, 5.0])
+@pytest.mark.parametrize("offset", [-2.0, 0.0, 2.0])
+def test_the_error_follows_the_gain(fitted, ecg, gain, offset):
+    X = ecg.data[200:]
+    changed = gain * X + offset
+
+    def relative_rmse(tokenizer, X):
+        rmse = np.sqrt(np.mean((reconstruct(tokenizer, X) - X) ** 2, axis=1))
+        return np.median(rmse / np.ptp(X, axis=1))
+
+    unchanged = relative_rmse(fitted, X)
+    assert relative_rmse(fitted, changed) <= 1.25 * unchanged
+    if (gain, offset) != (1.0, 0.0):
+        one_map = make_pipeline(AmplitudeScaler(), *codebook()).fit(ecg.data[:200])
+        assert relative_rmse(one_map, changed) > 2 * unchanged
+
+
+def test_flat_windows_keep_their_level(fitted, ecg):
+    levels = np.array([-3.0, -0.3, 0.0, 0.5, 4.0])
+    X = np.repeat(levels[:, np.newaxis], 250, axis=1)
+    steps = np.diff(fitted.offsets_)[np.searchsorted(fitted.offsets_, levels) - 1]
+    error = np.abs(reconstruct(fitted, X) - X).max(axis=1)
+    assert (error <= steps).all()
+    only_flat = GainShapeTokenizer(codebook(2)).fit(X)
+    error = np.abs(reconstruct(only_flat, X) - X).max()
+    assert error <= np.diff(only_flat.offsets_).max()
+
+
+def test_windows_beyond_the_bins_are_refused(fitted, ecg):
+    for X in (ecg.data * 1000, ecg.data - 1e4, ecg.data + 1e5):
+        with pytest.raises(ValueError, match="windows lie beyond the bins"):
+            fitted.transform(X)
+
+
+def test_tokens_in_another_place_are_refused(fitted, ecg):
+    tokens = fitted.transform(ecg.data[:5])
+    with pytest.raises(ValueError, match="where the offset stands, expected 0 to 255"):
+        fitted.inverse_transform(tokens[:, [1, 0, *range(2, 27)]])
+    with pytest.raises(ValueError, match="27"):
+        fitted.inverse_transform(tokens[:, 2:])
+    with pytest.raises(TypeError, match="integers"):
+        fitted.inverse_transform(tokens.astype(float))
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "message"),
+    [
+        (make_pipeline(BlockSegmenter(10), ConvAETokenizer(max_steps=1)), "quantiser"),
+        (AmplitudeScaler(), "expected integer tokens"),
+    ],
+)
+def test_a_tokenizer_without_tokens_is_refused(ecg, tokenizer, message):
+    estimator = GainShapeTokenizer(tokenizer)
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(ecg.data[:20])
+    with pytest.raises(NotFittedError):
+        estimator.transform(ecg.data)
+
+
+def test_one_that_does_not_count_its_tokens_is_refused(ecg):
+    class Uncounted(BlockSegmenter):
+        def transform(self, X):
+            return super().transform(X)[:, :, 0].astype(int)
+
+    with pytest.raises(ValueError, match="Uncounted has no n_tokens_"):
+        GainShapeTokenizer(Uncounted()).fit(ecg.data[:20])
+
+
+def test_the_last_step_that_does_something_counts_the_tokens(ecg):
+    complete = make_tokenizer(max_steps=1, random_state=0)
+    complete.steps.append(("quantize", "passthrough"))
+    complete.set_params(tokenize__quantizer=BinQuantizer(16))
+    search = GridSearchCV(
+        complete, {"tokenize__max_steps": [1]}, scoring=neg_reconstruction_mse, cv=2
+    )
+    assert GainShapeTokenizer(search).fit(ecg.data[:20]).n_tokens_ == 512 + 16
+
+
+def test_grids_clones_and_pickles(ecg):
+    search = GridSearchCV(
+        GainShapeTokenizer(make_tokenizer(max_steps=2, random_state=0)),
+        {"tokenizer__segment__block_size": [10, 25], "n_bins": [16, 256]},
+        scoring=neg_reconstruction_mse,
+        cv=2,
+        error_score="raise",
+    ).fit(ecg.data[:40])
+    best = search.best_estimator_
+    tokens = best.transform(ecg.data)
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(best)).transform(ecg.data), tokens
+    )
+    again = clone(best).fit(ecg.data[:40])
+    np.testing.assert_array_equal(again.transform(ecg.data), tokens)
+    assert not hasattr(best.tokenizer["tokenize"], "network_")  # it is cloned
+
+
+def test_none_stands_for_make_tokenizer(ecg, monkeypatch):
+    monkeypatch.setattr("sktok._recipes.make_tokenizer", codebook)
+    assert GainShapeTokenizer().fit(ecg.data[:50]).n_tokens_ == 512 + 64
