@@ -115,9 +115,9 @@ def load_wfdb(
         `None` keeps the physical unit; "record" scales each record by its own
         smallest and largest sample to [0, 1].
 
-    missing : {"raise", "drop"}, default="raise"
+    missing : {"raise", "drop", "keep"}, default="raise"
         What to do with windows that hold invalid samples, such as gaps between
-        segments: raise an error, or leave them out.
+        segments: raise an error, leave them out, or keep them with NaN.
 
     groups : sequence of str or None, default=None
         The patient of each record, if some have several; `None` takes every record
@@ -213,7 +213,7 @@ def fetch_mitdb(
     scale : {None, "record"}, default=None
         As in :func:`load_wfdb`.
 
-    missing : {"raise", "drop"}, default="raise"
+    missing : {"raise", "drop", "keep"}, default="raise"
         As in :func:`load_wfdb`.
 
     download_if_missing : bool, default=True
@@ -289,8 +289,8 @@ def _check_options(paths, scale, missing, groups):
         raise ValueError("paths is empty: give at least one record.")
     if scale not in (None, "record"):
         raise ValueError(f"scale={scale!r}: expected None or 'record'.")
-    if missing not in ("raise", "drop"):
-        raise ValueError(f"missing={missing!r}: expected 'raise' or 'drop'.")
+    if missing not in ("raise", "drop", "keep"):
+        raise ValueError(f"missing={missing!r}: expected 'raise', 'drop' or 'keep'.")
     if groups is not None and len(groups) != len(paths):
         raise ValueError(
             f"groups names {len(groups)} patients for {len(paths)} records: "
@@ -333,7 +333,7 @@ def _to_unit_range(signal):
 
 def _without_missing(ecg, missing):
     invalid = np.isnan(ecg.data).any(axis=1)
-    if not invalid.any():
+    if missing == "keep" or not invalid.any():
         return ecg
     if missing == "raise":
         raise ValueError(

@@ -9,6 +9,7 @@ import pytest
 from numpydoc.validate import validate
 
 import sktok
+import sktok.corpus
 import sktok.datasets
 import sktok.metrics
 import sktok.networks
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = [
     sktok,
+    sktok.corpus,
     sktok.datasets,
     sktok.metrics,
     sktok.networks,
@@ -38,7 +40,11 @@ IGNORED = {
 
 def resolve(path):
     parts = path.split(".")
-    depth = 2 if parts[1] in ("datasets", "metrics", "networks", "plotting") else 1
+    depth = (
+        2
+        if parts[1] in ("corpus", "datasets", "metrics", "networks", "plotting")
+        else 1
+    )
     found = inspect.importlib.import_module(".".join(parts[:depth]))
     for part in parts[depth:]:
         found = getattr(found, part)
@@ -48,8 +54,9 @@ def resolve(path):
 def with_methods(path):
     """The name, and those of its methods that sktok itself defines."""
     found = resolve(path)
-    methods = vars(found) if inspect.isclass(found) else {}
-    return [path] + [f"{path}.{m}" for m in methods if not m.startswith("_")]
+    members = vars(found) if inspect.isclass(found) else {}
+    public = [m for m in members if not m.startswith("_")]
+    return [path] + [f"{path}.{m}" for m in public if not isinstance(members[m], int)]
 
 
 ALL = [name for path in PUBLIC for name in with_methods(path)]
