@@ -806,7 +806,10 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
             "group": datasets.Value("string"),
         }
     )
-    with _whole_folder(folder, resume=False) as partial:
+    with (
+        _whole_folder(folder, resume=False) as partial,
+        _progress_bars(datasets, verbose),
+    ):
         splits = {}
         for split in _SPLITS:
             if len(corpus[split]):
@@ -821,6 +824,19 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
         datasets.DatasetDict(splits).save_to_disk(partial)
         for split in splits:
             (partial / f"{split}.arrow").unlink()
+
+
+@contextmanager
+def _progress_bars(datasets, verbose):
+    """The bars of `datasets` as asked for, and afterwards as they were."""
+    disabled = datasets.are_progress_bars_disabled()
+    if not verbose:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not disabled:
+            datasets.enable_progress_bars()
 
 
 def _rows(corpus, split, windows_per_row):
