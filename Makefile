@@ -6,7 +6,7 @@ BIN := .venv/bin
 # lets scikit-learn run the check that it would skip.
 PYTEST := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test format paper rate bench clean
+.PHONY: demo test generate format paper rate bench clean
 
 demo: .venv/installed  ## real ECG to tokens and back, in demo/
 	$(BIN)/python examples/plot_tokenize_ecg.py demo
@@ -15,6 +15,9 @@ test: .venv/installed  ## style, documentation and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(PYTEST)
+
+generate: .venv/installed  ## ECG that a language model makes up, in generated/
+	$(BIN)/python examples/plot_generate_ecg.py generated
 
 format: .venv/installed  ## mend the style
 	$(BIN)/ruff check --fix .
@@ -30,7 +33,7 @@ bench: .venv/rivals  ## the tables of docs/speed.md
 	$(BIN)/python examples/benchmark_speed.py
 
 clean:
-	rm -rf .venv demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv demo generated .pytest_cache .ruff_cache .hypothesis
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

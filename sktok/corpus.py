@@ -482,12 +482,13 @@ def write_corpus(
     (10802,)
     """
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    validation = _checked_validation(validation)
     settings = {
         "format": "sktok.corpus",
         "version": _FORMAT_VERSION,
         "dtype": vocabulary.dtype.str,
-        "validation": _checked_validation(validation),
-        "channel": channel,
+        "validation": validation,
+        "channel": channel if isinstance(channel, str) else int(channel),
         "scale": scale,
         "vocabulary": vocabulary._as_dict(),
     }
@@ -580,33 +581,40 @@ def _records(source, groups, channel, scale, window_length):
                 )
                 return ecg.data, ecg.start
 
-            yield record, groups.get(record, record), load
+            yield record, str(groups.get(record, record)), load
         elif isinstance(item, Mapping):
             yield from _records_of_bunch(item)
         else:
             record = str(index)
-            yield record, groups.get(record, record), lambda item=item: (item, None)
+            group = str(groups.get(record, record))
+            yield record, group, lambda item=item: (item, None)
 
 
 def _records_of_bunch(ecg):
     """The records of a Bunch, in its order."""
+    absent = {"data", "record", "groups", "start"} - set(ecg)
+    if absent:
+        raise ValueError(
+            f"source holds a {type(ecg).__name__} without {', '.join(sorted(absent))}: "
+            "give what a loader of sktok.datasets returns, or arrays."
+        )
     names = np.asarray(ecg["record"])
     ends = np.append(np.flatnonzero(names[1:] != names[:-1]) + 1, len(names))
     first = 0
     for end in ends:
         rows = slice(first, end)
         first = end
-        groups = np.unique(ecg["groups"][rows])
-        if len(groups) != 1:
+        patients = [str(patient) for patient in np.unique(ecg["groups"][rows])]
+        if len(patients) != 1:
             raise ValueError(
                 f"Record {names[rows][0]} has windows of the patients "
-                f"{', '.join(groups)}, expected one."
+                f"{', '.join(patients)}, expected one."
             )
 
         def load(rows=rows):
             return ecg["data"][rows], ecg["start"][rows]
 
-        yield str(names[rows][0]), str(groups[0]), load
+        yield str(names[rows][0]), patients[0], load
 
 
 def _progress(records, source, verbose):
@@ -634,7 +642,7 @@ def _checked_validation(validation):
 def _is_validation(group, validation):
     """Whether a patient is one to validate on: always the same for the same name."""
     if not isinstance(validation, Real):
-        return group in set(map(str, validation))
+        return group in validation
     digest = hashlib.sha256(group.encode()).digest()
     return int.from_bytes(digest[:8]) < validation * 2**64
 
@@ -729,7 +737,7 @@ def _check_whole(entries, lost, validation):
         )
     patients = {entry["group"] for entry in entries}
     if not isinstance(validation, Real):
-        unknown = sorted(set(map(str, validation)) - patients)
+        unknown = sorted(set(validation) - patients)
         if unknown:
             warnings.warn(
                 f"validation names {', '.join(unknown)}, but the patients are "

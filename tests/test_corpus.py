@@ -295,8 +295,10 @@ def test_files_lead_back_to_tokens(records, tokenizer, tmp_path):
 
 def test_a_loader_gives_the_same_as_its_records(records, tokenizer, tmp_path):
     whole = Bunch(**{k: np.concatenate([r[k] for r in records]) for k in records[0]})
-    one = write_corpus(tmp_path / "a", whole, tokenizer, validation=["p0"])
-    two = write_corpus(tmp_path / "b", iter(records), tokenizer, validation={"p0"})
+    one = write_corpus(tmp_path / "a", whole, tokenizer, validation=iter(["p0"]))
+    two = write_corpus(
+        tmp_path / "b", iter(records), tokenizer, validation={"p0"}, channel=np.int64(0)
+    )
     assert one.records == two.records
     for name in ("train.bin", "val.bin", "corpus.json", "records.jsonl"):
         assert (tmp_path / "a" / name).read_bytes() == (
@@ -387,6 +389,8 @@ def test_wrong_sources_and_shares_are_refused(records, tokenizer, tmp_path):
     for validation, message in [(1.5, "share"), ("p1", r"\['p1'\]")]:
         with pytest.raises(ValueError, match=message):
             write_corpus(tmp_path / "c", records, tokenizer, validation=validation)
+    with pytest.raises(ValueError, match="a dict without groups, record, start"):
+        write_corpus(tmp_path / "c", {"data": records[0].data}, tokenizer)
     with pytest.raises(FileNotFoundError, match="no WFDB header"):
         write_corpus(tmp_path / "d", [tmp_path / "nothing"], tokenizer)
 

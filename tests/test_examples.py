@@ -4,7 +4,12 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+import sleepecg
+from sklearn.utils import Bunch
+
+from sktok.corpus import Vocabulary
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -142,3 +147,151 @@ def test_the_speed_benchmark(monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert shown.count("\n## ") == len(benchmark.SECTIONS)
     assert "nan" not in shown
+
+
+@pytest.fixture
+def language_models(monkeypatch, tmp_path):
+    import benchmark_language_model as models
+
+    monkeypatch.setenv("SKTOK_DATA", str(tmp_path / "nothing"))
+    for name, value in {
+        "QUICK_MINUTES": 0.01,
+        "QUICK_STEPS": ({"max_steps": 3}, {"max_steps": 3}),
+        "N_VARIANTS": 1,
+        "N_SCORED": 10,
+        "BATCH_SIZE": 2,
+    }.items():
+        monkeypatch.setattr(models, name, value)
+    return models
+
+
+def test_generated_ecg(language_models, tmp_path, monkeypatch):
+    import plot_generate_ecg as example
+
+    monkeypatch.setattr(example, "GENERATED_SECONDS", 8)
+    example.main(tmp_path / "out")
+    page = (tmp_path / "out" / "language_model.md").read_text()
+    for name in language_models.TOKENIZERS:
+        assert page.count(f"\n| {name} |") == 1
+    assert page.count("\n| KS, ") == 6
+    assert "nan" not in page
+    for picture in ("generated_ecg.png", "language_model.png"):
+        assert (tmp_path / "out" / picture).stat().st_size > 10_000
+
+
+def test_a_test_patient_is_in_no_variant(language_models, tmp_path):
+    fit, test, is_mitdb = language_models.load()
+    assert not is_mitdb
+    tokenizer = language_models.SampleBins().fit(fit[0].data)
+    corpus = language_models.corpus_of(tokenizer, fit, test, tmp_path / "corpus")
+    assert [(e["group"], e["split"]) for e in corpus.records] == [
+        ("minutes 1 to 4", "train"),
+        ("minutes 1 to 4", "train"),
+        ("minute 5", "val"),
+    ]
+    whole, variant = language_models.streams(corpus, "train")
+    assert len(whole) == len(variant)
+    assert (whole != variant).mean() > 0.5
+
+
+def witten_bell(train, test, n):
+    """Bits a token, slowly."""
+    counts = [{}, {}]
+    for at in range(2, len(train)):
+        for order in (1, 2):
+            seen = counts[order - 1].setdefault(tuple(train[at - order : at]), [])
+            seen.append(train[at])
+    total = 0
+    for at in range(2, len(test)):
+        frequency = (train.tolist().count(test[at]) + 0.5) / (len(train) + 0.5 * n)
+        for order in (1, 2):
+            seen = counts[order - 1].get(tuple(test[at - order : at]), [])
+            if seen:
+                n_kinds = len(set(seen))
+                frequency = (seen.count(test[at]) + n_kinds * frequency) / (
+                    len(seen) + n_kinds
+                )
+        total -= np.log2(frequency)
+    return total / (len(test) - 2)
+
+
+def test_trigrams_cost_what_a_slow_reference_says(language_models):
+    rng = np.random.default_rng(0)
+    train, test = (np.cumsum(rng.integers(0, 3, n)) % 6 + 5 for n in (150, 80))
+    vocabulary = Vocabulary(7, 1, 1, "of a tokenizer")
+    corpus = Bunch(vocabulary=vocabulary, records=[])
+    for split, ids in (("train", train), ("val", test)):
+        corpus[split] = np.array([1, *ids, 2], dtype=np.uint16)
+        corpus.records.append({"split": split, "first": 0, "n_ids": len(ids) + 2})
+    expected = witten_bell(train, test, len(vocabulary))
+    np.testing.assert_allclose(language_models.trigram_bits(corpus), expected)
+    assert expected < language_models.unigram_bits(corpus)
+
+
+def test_seconds_without_a_plausible_beat_are_counted(ecg):
+    import plot_generate_ecg as example
+
+    signal = ecg.data.ravel()[: 60 * ecg.fs]
+    examples = example.beats(signal, ecg.fs)
+    assert example.share_without_beat(signal, ecg.fs, examples) == 0
+    signal = signal.copy()
+    noise = np.random.default_rng(0).normal(size=10 * ecg.fs)
+    signal[20 * ecg.fs : 30 * ecg.fs] = 0.3 * noise
+    share = example.share_without_beat(signal, ecg.fs, examples)
+    assert 9 / 60 < share < 13 / 60
+
+
+def test_beat_classes(tmp_path, monkeypatch, ecg):
+    import plot_beat_classes as example
+
+    windows = ecg.data[:200].astype(np.float32)
+    peaks = sleepecg.detect_heartbeats(windows.ravel(), ecg.fs)[2:-2]
+    label = np.where(
+        windows.ravel()[peaks] > np.median(windows.ravel()[peaks]), "N", "V"
+    )
+    data = windows, (np.zeros(len(peaks), int), peaks), label
+    monkeypatch.setattr(example, "load", lambda split: data)
+    monkeypatch.setattr(example, "BLOCK_SIZES", (25, 10))
+    steps = example.make_tokenizer
+    monkeypatch.setattr(
+        example, "make_tokenizer", lambda *a, **k: steps(*a, max_steps=200, **k)
+    )
+    with joblib.parallel_config("threading"):
+        example.main(tmp_path)
+    table = pd.read_csv(tmp_path / "beat_classes.csv")
+    assert table["from"].tolist() == ["original"] + 2 * ["reconstruction", "tokens"]
+    assert (table[["N", "V"]] > 0.6).all(axis=None)
+    np.testing.assert_array_equal(
+        example.around_beats(windows, data[1])[:, example.BEFORE],
+        windows.ravel()[peaks],
+    )
+    blocks = np.arange(windows.size).reshape(windows.shape)[:, ::10] // 10
+    around = example.around_beats(blocks, data[1], 10)
+    np.testing.assert_array_equal(around[:, 9], peaks // 10)
+
+
+def test_the_gain_shape_benchmark(monkeypatch, capsys, ecg):
+    import benchmark_gain_shape as benchmark
+
+    monkeypatch.setattr(benchmark, "fetch_mitdb", lambda split: ecg)
+    monkeypatch.setattr(benchmark, "MAX_STEPS", 20)
+    with joblib.parallel_config("threading"):
+        benchmark.main()
+    shown = capsys.readouterr().out
+    assert shown.count("gain × ") == 7
+    assert "one map, 399 tokens" in shown
+    assert "nan" not in shown
+
+
+def test_the_corpus_benchmark(monkeypatch, capsys, ecg):
+    import benchmark_corpus as benchmark
+
+    two = Bunch(**{**ecg, "record": np.where(ecg.start < 500_000, "100", "b")})
+    two.groups = two.record
+    monkeypatch.setattr(benchmark, "fetch_mitdb", lambda: two)
+    monkeypatch.setattr(benchmark, "N_TURNS", 1)
+    monkeypatch.setattr(benchmark, "MAX_STEPS", 2)
+    benchmark.main()
+    shown = capsys.readouterr().out
+    assert "10,800 tokens of 2 records, the same after each way" in shown
+    assert shown.count("\n| through") == 3
