@@ -243,26 +243,38 @@ def run(method, block_size, n_tokens, seed, fit, test):
     return rows
 
 
-def wavelet_mse(X, record, bits_per_sample):
-    """A classical codec at that rate: wavelet, uniform quantiser, ideal entropy coder.
+def wavelet_codec(x, step):
+    """A classical codec: wavelet, uniform quantiser, ideal entropy coder.
 
     bior4.4 of 6 levels, one step size for all bands of a record, and the rate counted
-    as each band's own empirical entropy: no bit stream is made.
+    as each band's own empirical entropy: no bit stream is made. Returns bits per sample
+    and mean squared error.
     """
-    errors = []
+    bands = pywt.wavedec(x, "bior4.4", mode="periodization", level=6)
+    levels = [np.sign(c) * np.floor(np.abs(c) / step + 0.35) for c in bands]
+    bits = sum(q.size * token_entropy(q.astype(int)) for q in levels)
+    scaled = [q * step for q in levels]
+    restored = pywt.waverec(scaled, "bior4.4", mode="periodization")
+    return bits / x.size, np.mean((x - restored) ** 2)
+
+
+def centred_records(X, record):
+    """The signal of each record less its mean, as long as the wavelet can halve it."""
     for name in np.unique(record):
         x = X[record == name].ravel().astype(float)
-        x = x[: x.size // 64 * 64] - x.mean()
-        bands = pywt.wavedec(x, "bior4.4", mode="periodization", level=6)
+        yield x[: x.size // 64 * 64] - x.mean()
+
+
+def wavelet_mse(X, record, bits_per_sample):
+    """Error of the wavelet codec with each record at that rate."""
+    errors = []
+    for x in centred_records(X, record):
         low, high = 1e-5, 1.0
         for _ in range(30):
             step = np.sqrt(low * high)
-            levels = [np.sign(c) * np.floor(np.abs(c) / step + 0.35) for c in bands]
-            bits = sum(q.size * token_entropy(q.astype(int)) for q in levels)
-            low, high = (step, high) if bits > bits_per_sample * x.size else (low, step)
-        scaled = [q * step for q in levels]
-        restored = pywt.waverec(scaled, "bior4.4", mode="periodization")
-        errors.append(np.mean((x - restored) ** 2))
+            bits, error = wavelet_codec(x, step)
+            low, high = (step, high) if bits > bits_per_sample else (low, step)
+        errors.append(error)
     return np.mean(errors)
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import sleepecg
 import torch
 from benchmark_language_model import (
+    CONTEXT,
     MINUTES,
     QUICK_MINUTES,
     compare_all,
@@ -110,44 +111,67 @@ def rhythm(signal, fs):
     return rr, 60 * len(rr) / max(rr.sum(), 1), 1000 * rmssd
 
 
-def share_without_beat(signal, fs, examples):
-    """Share of time in gaps of more than two seconds between plausible beats.
-
-    A beat is plausible if it correlates by 0.9 or more with some beat of `examples`.
-    """
-    found = beats(signal, fs)
-    peaks = np.array([], int)
-    if len(found):
-        found, known = (
-            b / np.linalg.norm(b, axis=1, keepdims=True) for b in (found, examples)
-        )
-        peaks = r_peaks(signal, fs)[(found @ known.T).max(axis=1) >= 0.9]
-    gaps = np.diff(np.concatenate([[0], peaks, [len(signal)]])) / fs
-    return gaps[gaps > 2].sum() * fs / len(signal)
+def is_plausible(found, examples):
+    """Whether each beat correlates by 0.9 or more with some beat of `examples`."""
+    found, examples = (
+        beats / np.linalg.norm(beats, axis=1, keepdims=True).clip(1e-12)
+        for beats in (found, examples)
+    )
+    return (found @ examples.T).max(axis=1) >= 0.9
 
 
-def judge(results, fit, fs):
+def seconds_without_beat(signal, fs, plausible):
+    """Share of the seconds of a signal in which there is no plausible beat, in %."""
+    seconds = r_peaks(signal, fs)[plausible] // fs
+    return 100 * (1 - len(np.unique(seconds)) / (len(signal) // fs))
+
+
+def training_beats(tokenizer, corpus, fit):
+    """The beats that the model was trained on, variants included, as it saw them."""
+    by_patient = {record.groups[0]: record for record in fit}
+    entries = [entry for entry in corpus.records if entry["split"] == "train"]
+    for entry, ids in zip(entries, streams(corpus, "train"), strict=True):
+        windows = corpus.vocabulary.restore(ids, tokenizer)
+        signal = millivolts(by_patient[entry["group"]], windows).ravel()
+        yield beats(signal, fit[0].fs)
+
+
+def judge(results, fit, fitted):
     """Figures of what came, of what came later, and of what was made up."""
+    tokenizer, corpus, _ = fitted
+    fs = fit[0].fs
+    parts = ("came", "later", "made_up")
+    found = {part: [beats(result[part], fs) for result in results] for part in parts}
     examples = np.concatenate(
         [beats(millivolts(record, record.data).ravel(), fs) for record in fit]
     )
-    shapes = PCA(3).fit(np.concatenate([beats(result.came, fs) for result in results]))
+    shapes = PCA(3).fit(np.concatenate(found["came"]))
+    nearest = {part: np.inf for part in parts}
+    for known in training_beats(tokenizer, corpus, fit):
+        for part in parts:
+            all_found = np.concatenate(found[part])
+            distance = pairwise_distances_argmin_min(all_found, known)[1]
+            nearest[part] = np.minimum(nearest[part], distance)
     columns = {}
-    for part in ("came", "later", "made_up"):
+    for part in parts:
         signals = [result[part] for result in results]
-        found = np.concatenate([beats(signal, fs) for signal in signals])
         rr, rate, rmssd = zip(*(rhythm(signal, fs) for signal in signals), strict=True)
-        nearest = pairwise_distances_argmin_min(found, examples)[1]
+        plausible = [is_plausible(windows, examples) for windows in found[part]]
+        without = [
+            seconds_without_beat(signal, fs, kept)
+            for signal, kept in zip(signals, plausible, strict=True)
+        ]
+        all_found = np.concatenate(found[part])
         columns[part] = Bunch(
             rr=np.concatenate(rr),
             rate=np.array(rate),
             rmssd=np.array(rmssd),
-            without_beat=100
-            * np.mean([share_without_beat(signal, fs, examples) for signal in signals]),
-            nearest=1000 * nearest / np.sqrt(found.shape[1]),
+            implausible=100 * (1 - np.concatenate(plausible).mean()),
+            without_beat=np.mean(without),
+            nearest=1000 * nearest[part] / np.sqrt(all_found.shape[1]),
             **{
-                f"shape{i}": scores
-                for i, scores in enumerate(shapes.transform(found).T)
+                f"shape{i}": score
+                for i, score in enumerate(shapes.transform(all_found).T)
             },
         )
     return columns
@@ -180,9 +204,8 @@ def judgement_table(columns):
         **{
             f"KS, beat shape, component {i + 1}": against(f"shape{i}") for i in range(3)
         },
-        "time in gaps of 2 s without a plausible beat (%)": (
-            lambda c: f"{c.without_beat:.1f}"
-        ),
+        "beats that are not plausible (%)": lambda c: f"{c.implausible:.1f}",
+        "seconds without a plausible beat (%)": lambda c: f"{c.without_beat:.1f}",
         "nearest beat in training, median (µV RMS)": (
             lambda c: f"{np.median(c.nearest):.0f}"
         ),
@@ -210,7 +233,6 @@ def draw_strip(result, fs, path, row_seconds=11):
     low, high = np.percentile(signal, [0.05, 99.95]) + np.array([-0.3, 0.3])
     for index, row in enumerate(np.atleast_1d(axes)):
         for ticks, width in ((0.2, 0.6), (0.04, 0.2)):  # 5 mm and 1 mm at 25 mm/s
-            row.set_xticks(np.arange(0, time_axis[-1], ticks), minor=True)
             for at in np.arange(0, row_seconds + ticks, ticks):
                 row.axvline(index * row_seconds + at, color="#f2b8b8", linewidth=width)
         for at in np.arange(np.floor(low), high + 0.5, 0.5):
@@ -219,8 +241,7 @@ def draw_strip(result, fs, path, row_seconds=11):
         row.plot(time_axis[:n_given], signal[:n_given], color="black", linewidth=0.9)
         row.plot(time_axis[n_given:], signal[n_given:], color="tab:blue", linewidth=0.9)
         row.set(xlim=(index * row_seconds, (index + 1) * row_seconds), ylim=(low, high))
-        row.set_xticks([])
-        row.set_yticks([])
+        row.set(xticks=[], yticks=[])
     figure.suptitle(
         f"MIT-BIH record {result.record}: {len(result.given) / fs:.0f} s that were "
         "given (black), and what the model made of them",
@@ -237,7 +258,7 @@ def main(folder="generated"):
     fit, test, is_mitdb = load()
     table, fitted = compare_all(fit, test, is_mitdb)
     results = generate(*fitted[CHOSEN], test)
-    columns = judge(results, fit, test[0].fs)
+    columns = judge(results, fit, fitted[CHOSEN])
     draw_strip(results[0], test[0].fs, folder / "generated_ecg.png")
     draw_rates(table, test, folder / "language_model.png")
     page = PAGE.format(
@@ -247,6 +268,7 @@ def main(folder="generated"):
             else "four minutes of record 208, and tested on the fifth"
         ),
         minutes=MINUTES if is_mitdb else QUICK_MINUTES,
+        n_context=CONTEXT,
         n_parameters=fitted[CHOSEN][2].num_parameters() / 1e6,
         rates=rate_table(table),
         judgement=judgement_table(columns),
@@ -273,10 +295,13 @@ generate` makes this page.
 
 Bits are those of an ideal code under a model that was fitted to the training patients:
 each token's frequency alone (*unigram*), the two tokens before it (*trigram*, Witten
-and Bell), or all that the language model has seen of the record, at least half a
-context of 500 tokens. *Perplexity* is that of the language model, for a token. The
-*codec* is a wavelet transform with a uniform quantiser and an ideal entropy coder that
-knows the record: the bits per sample at which it has the same error.
+and Bell), or what the language model has seen of the record, which is the half to the
+whole of a context of {n_context} tokens. A context is as long for all, since it is what
+training costs: in seconds, it is short where tokens are many. *Perplexity* is that of
+the language model, for a token. The *codec* is a wavelet transform with a uniform
+quantiser, and an ideal entropy coder that knows the record: the bits per sample at
+which it has the same error, each record at the same rate, or (*one step*) with the same
+step of the quantiser for all records.
 
 Tokens that lose more are cheaper, and a comparison needs both columns: fewer bits
 *and* lower error. The picture has every kind of tokens under each model, and the codec.
@@ -286,7 +311,8 @@ Tokens that lose more are cheaper, and a comparison needs both columns: fewer bi
 ## What it makes up
 
 The model of *{chosen}* was given five seconds of each of the {n_results} test records,
-and wrote a minute. Here is the first record, not the best:
+and wrote a minute. (Millivolts are those of the record, whose limits are known beside
+the tokens.) Here is the first record, not the best:
 
 ![A strip of ECG, of which the first seconds are real](generated_ecg.png)
 
@@ -298,8 +324,9 @@ patient are not independent, so that p is smaller than it should be.
 {judgement}
 
 A beat is plausible if it correlates by 0.9 with some beat of the training patients. The
-nearest beat in training tells of copying: beats that were copied would be much nearer
-than those of real patients are.
+*nearest beat in training* is searched among all that the model was trained on, variants
+included, as its tokens restore them: beats that were copied would be much nearer than
+those of real patients are.
 
 ## Limits
 

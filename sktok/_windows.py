@@ -101,12 +101,12 @@ def _overflow(X, dtype, why):
 
 def vocabulary_size(tokenizer):
     """`n_tokens_` of a fitted tokenizer, or of the last step of a Pipeline."""
-    tokenizer = getattr(tokenizer, "best_estimator_", tokenizer)
+    tokenizer = getattr(tokenizer, "best_estimator_", tokenizer)  # of a search
     if hasattr(tokenizer, "steps"):
         steps = [
             step for _, step in tokenizer.steps if step not in ("passthrough", None)
         ]
-        tokenizer = steps[-1]
+        return vocabulary_size(steps[-1])
     if not hasattr(tokenizer, "n_tokens_"):
         raise ValueError(
             f"{type(tokenizer).__name__} has no n_tokens_, the size of a vocabulary: "

@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from numbers import Real
 from pathlib import Path
 
@@ -30,6 +31,11 @@ from sklearn.utils import Bunch, check_array
 
 from sktok._windows import vocabulary_size
 from sktok.datasets import load_wfdb
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
 
 __all__ = [
     "Vocabulary",
@@ -49,7 +55,7 @@ def _fingerprint(tokenizer):
     """Hash of what a tokenizer has learned, by which its tokens are known again.
 
     It is the same after a pickle and in another process, and does not depend on
-    parameters such as `n_candidates` that may be set after `fit`.
+    parameters such as `n_candidates`, which may be set after `fit`.
     """
     digest = hashlib.sha256()
     _update(digest, tokenizer)
@@ -61,6 +67,8 @@ def _update(digest, value):
     value = getattr(value, "best_estimator_", value)  # of a search
     if hasattr(value, "get_params"):
         learned = {n: v for n, v in vars(value).items() if n[-1] == "_" != n[0]}
+        if not set(learned) - {"n_features_in_", "feature_names_in_"}:
+            learned = value.get_params(deep=False)  # it does what its parameters say
         value = [type(value).__name__, learned, getattr(value, "steps", None)]
     elif hasattr(value, "state_dict"):
         value = value.state_dict()
@@ -202,6 +210,7 @@ class Vocabulary:
         tokens = np.asarray(tokens)
         if tokens.dtype.kind not in "iu":
             raise TypeError(f"tokens have dtype {tokens.dtype}, expected integers.")
+        tokens = tokens.astype(np.int64, copy=False)
         if tokens.ndim != 2 or tokens.shape[1] != self.tokens_per_window:
             raise ValueError(
                 f"tokens have shape {tokens.shape}, expected (n_windows, "
@@ -415,8 +424,8 @@ def write_corpus(
     in the machine's byte order and nothing else; ``corpus.json``, which tells what they
     are; and ``records.jsonl``, which tells what lies where. Records are read and
     written one by one. Until all are done, the files lie in a hidden folder beside; the
-    same call after an interruption goes on from there, with the records, by name, that
-    are not written yet.
+    same call after an interruption goes on from there, with the records, known by their
+    names, that are not written yet.
 
     Parameters
     ----------
@@ -426,7 +435,8 @@ def write_corpus(
     source : path-like, Bunch, array-like, or iterable of these
         Records. A path-like is a WFDB record, the path of its files without extension;
         a Bunch is what a loader of :mod:`sktok.datasets` returns, with one record or
-        many; an array (n_windows, window_length) is one record, named by its position.
+        many; an array (n_windows, window_length) is one record, named by its position;
+        and single windows make one record together.
 
     tokenizer : transformer or Pipeline
         Fitted.
@@ -436,8 +446,9 @@ def write_corpus(
         of their names, so that a patient never changes sides; or their names.
 
     groups : dict of str to str or None, default=None
-        The patient of a record, for those that have several; others are taken for
-        patients of their own. A Bunch brings its own groups.
+        The patient of a record, by the record's name, for patients who have several.
+        Other records are taken for patients of their own, or for those that a Bunch
+        names.
 
     channel : int or str, default=0
         The lead of WFDB records, as in :func:`sktok.datasets.load_wfdb`.
@@ -458,10 +469,13 @@ def write_corpus(
     FileExistsError
         If the folder exists.
     OSError
-        If the disk is full. Nothing is lost: run it again.
+        If the disk is full, nothing of which is lost: run it again. If another process
+        is writing this corpus.
     ValueError
         If the source holds no record, one without windows, one of another window
-        length, or two of the same name; or an interrupted run had other settings.
+        length, two of the same name, or two that differ in sampling frequency or unit;
+        if `groups` names a record that is not there; or if an interrupted run had other
+        settings.
 
     See Also
     --------
@@ -492,20 +506,24 @@ def write_corpus(
         "scale": scale,
         "vocabulary": vocabulary._as_dict(),
     }
-    records = _records(source, groups or {}, channel, scale, vocabulary.window_length)
-    with _whole_folder(folder) as partial:
-        entries = _resume(partial, settings)
-        done, seen = {entry["record"] for entry in entries}, set()
+    groups = {str(record): str(group) for record, group in (groups or {}).items()}
+    records = _records(source, channel, scale, vocabulary.window_length)
+    with _whole_folder(folder, "corpus") as unfinished, _alone(unfinished):
+        entries = _resume(unfinished, settings)
+        done, seen = {entry["record"]: entry for entry in entries}, set()
         for record, group, load in _progress(records, source, verbose):
             if record in seen:
                 raise ValueError(f"source holds two records of the name {record!r}.")
             seen.add(record)
-            if record not in done:
-                ids, runs = _encode_record(record, load, tokenizer, vocabulary)
-                split = _SPLITS[_is_validation(group, validation)]
-                entry = {"record": record, "group": group, "split": split, "runs": runs}
-                entries.append(_append(partial, entry, ids))
-        _check_whole(entries, done - seen, validation)
+            group = groups.get(record, group)
+            if record in done:
+                _check_group(done[record], group)
+                continue
+            ids, entry = _encode_record(record, load(), tokenizer, vocabulary)
+            _check_units(entry, entries)
+            entry |= {"group": group, "split": _split_of(group, validation)}
+            entries.append(_append(unfinished, entry, ids))
+        _check_whole(entries, seen, groups, validation)
     return read_corpus(folder)
 
 
@@ -523,8 +541,9 @@ def read_corpus(folder):
         ``train`` and ``val``, ids as read-only arrays on the disk; ``vocabulary``, a
         :class:`Vocabulary`; and ``records``, a dict for each record, in the order of
         writing: its name ``record``, its patient ``group``, its ``split``, the index
-        ``first`` of its first id there, ``n_ids``, and ``runs``, the first sample and
-        the number of windows of each stretch without a gap.
+        ``first`` of its first id there, ``n_ids``, ``runs``, the first sample and the
+        number of windows of each stretch without a gap, and its ``fs`` and ``unit``, or
+        None.
 
     Raises
     ------
@@ -549,10 +568,10 @@ def read_corpus(folder):
     corpus = Bunch(vocabulary=vocabulary, records=records)
     for split, n_ids in _n_ids(records).items():
         path = folder / f"{split}.bin"
-        n_found = path.stat().st_size // vocabulary.dtype.itemsize
-        if n_found != n_ids:
+        size, expected = path.stat().st_size, n_ids * vocabulary.dtype.itemsize
+        if size != expected:
             raise ValueError(
-                f"{path} holds {n_found} ids, expected {n_ids}: it is damaged, write "
+                f"{path} holds {size} bytes, expected {expected}: it is damaged, write "
                 "the corpus anew."
             )
         corpus[split] = (
@@ -563,31 +582,30 @@ def read_corpus(folder):
     return corpus
 
 
-def _records(source, groups, channel, scale, window_length):
-    """Name, patient, and a function that loads windows and starts, of each record."""
+def _records(source, channel, scale, window_length):
+    """Name, patient, and a function that loads a Bunch, of each record."""
     if isinstance(source, str | os.PathLike | Mapping) or hasattr(source, "__array__"):
         source = [source]
+    single_windows = []
     for index, item in enumerate(source):
         if isinstance(item, str | os.PathLike):
-            record = Path(item).name
-
-            def load(path=item):
-                ecg = load_wfdb(
-                    path,
-                    channel=channel,
-                    window_length=window_length,
-                    scale=scale,
-                    missing="keep",
-                )
-                return ecg.data, ecg.start
-
-            yield record, str(groups.get(record, record)), load
+            load = partial(
+                load_wfdb,
+                item,
+                channel=channel,
+                window_length=window_length,
+                scale=scale,
+                missing="keep",
+            )
+            yield Path(item).name, Path(item).name, load
         elif isinstance(item, Mapping):
             yield from _records_of_bunch(item)
+        elif np.ndim(item) == 1:
+            single_windows.append(item)
         else:
-            record = str(index)
-            group = str(groups.get(record, record))
-            yield record, group, lambda item=item: (item, None)
+            yield str(index), str(index), partial(Bunch, data=item)
+    if single_windows:
+        yield "0", "0", partial(Bunch, data=single_windows)
 
 
 def _records_of_bunch(ecg):
@@ -599,22 +617,24 @@ def _records_of_bunch(ecg):
             "give what a loader of sktok.datasets returns, or arrays."
         )
     names = np.asarray(ecg["record"])
-    ends = np.append(np.flatnonzero(names[1:] != names[:-1]) + 1, len(names))
-    first = 0
-    for end in ends:
-        rows = slice(first, end)
-        first = end
+    changes = np.flatnonzero(names[1:] != names[:-1]) + 1
+    for rows in np.split(np.arange(len(names)), changes):
+        if not len(rows):
+            return
+        rows = slice(rows[0], rows[-1] + 1)
         patients = [str(patient) for patient in np.unique(ecg["groups"][rows])]
         if len(patients) != 1:
             raise ValueError(
                 f"Record {names[rows][0]} has windows of the patients "
                 f"{', '.join(patients)}, expected one."
             )
-
-        def load(rows=rows):
-            return ecg["data"][rows], ecg["start"][rows]
-
-        yield str(names[rows][0]), patients[0], load
+        record = Bunch(
+            data=ecg["data"][rows],
+            start=ecg["start"][rows],
+            fs=ecg.get("fs"),
+            unit=ecg.get("unit"),
+        )
+        yield str(names[rows][0]), patients[0], lambda record=record: record
 
 
 def _progress(records, source, verbose):
@@ -639,37 +659,64 @@ def _checked_validation(validation):
     return float(validation)
 
 
-def _is_validation(group, validation):
-    """Whether a patient is one to validate on: always the same for the same name."""
-    if not isinstance(validation, Real):
-        return group in validation
-    digest = hashlib.sha256(group.encode()).digest()
-    return int.from_bytes(digest[:8]) < validation * 2**64
+def _split_of(group, validation):
+    """The side of a patient: always the same for the same name."""
+    if isinstance(validation, Real):
+        digest = hashlib.sha256(group.encode()).digest()
+        is_validation = int.from_bytes(digest[:8]) < validation * 2**64
+    else:
+        is_validation = group in validation
+    return _SPLITS[is_validation]
 
 
-def _encode_record(record, load, tokenizer, vocabulary):
-    """Ids of a record, and the first sample and length of each run of its windows."""
-    windows, start = load()
-    windows = np.asarray(windows)
-    length = vocabulary.window_length
+def _encode_record(record, ecg, tokenizer, vocabulary):
+    """Ids of a record, and what the journal says of it."""
+    windows, length = np.asarray(ecg["data"]), vocabulary.window_length
     if windows.ndim != 2 or windows.shape[1] != length or not len(windows):
         raise ValueError(
             f"Record {record} has windows of shape {windows.shape}, expected at least "
             f"one of {length} samples: (n_windows, {length}), as the tokenizer was "
             "fitted on."
         )
-    start = np.arange(len(windows)) * length if start is None else np.asarray(start)
     tokens = np.full((len(windows), vocabulary.tokens_per_window), -1)
     present = ~np.isnan(windows).any(axis=1)
     if present.any():
-        tokens[present] = tokenizer.transform(windows[present])
+        try:
+            tokens[present] = tokenizer.transform(windows[present])
+        except ValueError as error:
+            error.add_note(f"This is about record {record}.")
+            raise
+    start = np.asarray(ecg.get("start", np.arange(len(windows)) * length))
     gaps = np.flatnonzero(np.diff(start) != length) + 1
     ids = [vocabulary.bos_id]
     for run in np.split(tokens, gaps):
         ids += [vocabulary.encode(run), vocabulary.sep_id]
     ids[-1] = vocabulary.eos_id
     runs = np.column_stack([start[np.append(0, gaps)], np.diff([0, *gaps, len(start)])])
-    return np.hstack(ids).astype(vocabulary.dtype, copy=False), runs.tolist()
+    entry = {"record": record, "runs": runs.tolist(), "unit": ecg.get("unit")}
+    entry["fs"] = None if ecg.get("fs") is None else float(ecg["fs"])
+    return np.hstack(ids).astype(vocabulary.dtype, copy=False), entry
+
+
+def _check_group(entry, group):
+    """Raise if an interrupted run took a record for another patient's."""
+    if entry["group"] != group:
+        raise ValueError(
+            f"An interrupted run took record {entry['record']} for patient "
+            f"{entry['group']}, and now it is {group}: call it with the same groups, "
+            "or delete its hidden folder to start anew."
+        )
+
+
+def _check_units(entry, entries):
+    """Raise if a record differs from the earlier ones in sampling frequency or unit."""
+    for key in ("fs", "unit"):
+        known = next((e for e in entries if e[key] is not None), entry)
+        if entry[key] not in (None, known[key]):
+            raise ValueError(
+                f"Record {entry['record']} has {key}={entry[key]!r}, and record "
+                f"{known['record']} has {key}={known[key]!r}: resample or convert it."
+            )
 
 
 def _n_ids(entries):
@@ -700,40 +747,52 @@ def _read_journal(folder):
     return [json.loads(line) for line in content.splitlines()], len(content)
 
 
-def _resume(partial, settings):
+def _resume(unfinished, settings):
     """What an interrupted run has done; what it left half-written is cut off."""
     entries, length = [], 0
-    if (partial / _JOURNAL).exists():
-        entries, length = _read_journal(partial)
+    if (unfinished / _JOURNAL).exists():
+        entries, length = _read_journal(unfinished)
     if not entries:
         for name in (_JOURNAL, *(f"{split}.bin" for split in _SPLITS)):
-            (partial / name).write_bytes(b"")
-        _replace_json(partial / "corpus.json", settings)
+            (unfinished / name).write_bytes(b"")
+        _replace_json(unfinished / "corpus.json", settings)
         return []
-    found = _read_json(partial / "corpus.json", "sktok.corpus")
+    found = _read_json(unfinished / "corpus.json", "sktok.corpus")
     other = [key for key in settings if found.get(key) != settings[key]]
     if other:
         raise ValueError(
-            f"{partial} holds an interrupted corpus with another {', '.join(other)}: "
-            "call it with the same, or delete that folder to start anew."
+            f"{unfinished} holds an interrupted corpus with another "
+            f"{', '.join(other)}: call it with the same, or delete that folder to "
+            "start anew."
         )
-    os.truncate(partial / _JOURNAL, length)
+    os.truncate(unfinished / _JOURNAL, length)
     for split, n_ids in _n_ids(entries).items():
-        path, size = partial / f"{split}.bin", n_ids * np.dtype(found["dtype"]).itemsize
+        path, size = (
+            unfinished / f"{split}.bin",
+            n_ids * np.dtype(found["dtype"]).itemsize,
+        )
         if path.stat().st_size < size:
-            raise ValueError(f"{path} has lost ids: delete {partial} to start anew.")
+            raise ValueError(f"{path} has lost ids: delete {unfinished} to start anew.")
         os.truncate(path, size)
     return entries
 
 
-def _check_whole(entries, lost, validation):
-    """Raise if nothing was written, or what the source does not hold; warn of typos."""
+def _check_whole(entries, seen, groups, validation):
+    """Raise if the source holds too little, and warn of a split that is not meant."""
     if not entries:
         raise ValueError("source holds no record: give at least one.")
+    lost = sorted({entry["record"] for entry in entries} - seen)
     if lost:
         raise ValueError(
-            f"An interrupted run wrote the records {', '.join(sorted(lost))}, which "
-            "source does not hold: call it with all records."
+            f"An interrupted run wrote the records {', '.join(lost)}, which source "
+            "does not hold: call it with all records."
+        )
+    unknown = sorted(set(groups) - seen)
+    if unknown:
+        raise ValueError(
+            f"groups names the records {', '.join(unknown)}, which source does not "
+            "hold: a WFDB record is named by the last part of its path, and an array "
+            "by its position."
         )
     patients = {entry["group"] for entry in entries}
     if not isinstance(validation, Real):
@@ -815,13 +874,13 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
         }
     )
     with (
-        _whole_folder(folder, resume=False) as partial,
+        _whole_folder(folder, "dataset") as unfinished,
         _progress_bars(datasets, verbose),
     ):
         splits = {}
         for split in _SPLITS:
             if len(corpus[split]):
-                path = str(partial / f"{split}.arrow")
+                path = str(unfinished / f"{split}.arrow")
                 with datasets.arrow_writer.ArrowWriter(
                     path=path, features=features
                 ) as writer:
@@ -829,9 +888,9 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
                         writer.write_batch(batch)
                     writer.finalize()
                 splits[split] = datasets.Dataset.from_file(path)
-        datasets.DatasetDict(splits).save_to_disk(partial)
+        datasets.DatasetDict(splits).save_to_disk(unfinished)
         for split in splits:
-            (partial / f"{split}.arrow").unlink()
+            (unfinished / f"{split}.arrow").unlink()
 
 
 @contextmanager
@@ -917,9 +976,9 @@ def write_auto_tokenizer(folder, vocabulary):
         additional_special_tokens=[missing],
         clean_up_tokenization_spaces=False,
     )
-    with _whole_folder(folder, resume=False) as partial:
-        tokenizer.save_pretrained(partial)
-        vocabulary.to_json(partial / "vocabulary.json")
+    with _whole_folder(folder, "tokenizer") as unfinished:
+        tokenizer.save_pretrained(unfinished)
+        vocabulary.to_json(unfinished / "vocabulary.json")
 
 
 def _import(package):
@@ -933,33 +992,52 @@ def _import(package):
 
 
 @contextmanager
-def _whole_folder(folder, *, resume=True):
+def _whole_folder(folder, kind):
     """A hidden folder to write to, which takes its name once all is written."""
     folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
     if folder.exists():
         raise FileExistsError(
             f"{folder} exists: choose another name, or delete it first."
         )
-    if partial.exists() and not resume:
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}.partial-{kind}")
+    if kind != "corpus":  # which goes on where it was interrupted
+        shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True, exist_ok=True)
     try:
-        yield partial
+        yield unfinished
     except OSError as error:
         error.add_note(
-            f"{folder} is not whole; run the same again, when that is mended."
+            f"{folder} is not whole: when that is mended, run the same again."
         )
         raise
-    os.rename(partial, folder)
+    os.rename(unfinished, folder)
+
+
+@contextmanager
+def _alone(folder):
+    """Keep a second process from writing to the same folder; a kill frees it."""
+    if fcntl is None:
+        yield
+        return
+    path = folder / ".lock"
+    with open(path, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(f"Another process is writing to {folder}.") from error
+        yield
+        path.unlink()
 
 
 def _replace_json(path, content):
     """Write a file of JSON that is whole or not there."""
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
+    unfinished = path.with_name(f".{path.name}.partial")
+    with open(unfinished, "w") as file:
+        file.write(json.dumps(content, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
 
 
 def _read_json(path, expected):

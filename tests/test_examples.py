@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sleepecg
+from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.utils import Bunch
 
 from sktok.corpus import Vocabulary
@@ -231,14 +232,33 @@ def test_trigrams_cost_what_a_slow_reference_says(language_models):
 def test_seconds_without_a_plausible_beat_are_counted(ecg):
     import plot_generate_ecg as example
 
-    signal = ecg.data.ravel()[: 60 * ecg.fs]
+    signal = ecg.data.ravel()[: 60 * ecg.fs].copy()
     examples = example.beats(signal, ecg.fs)
-    assert example.share_without_beat(signal, ecg.fs, examples) == 0
-    signal = signal.copy()
+    assert example.is_plausible(examples, examples).all()
     noise = np.random.default_rng(0).normal(size=10 * ecg.fs)
-    signal[20 * ecg.fs : 30 * ecg.fs] = 0.3 * noise
-    share = example.share_without_beat(signal, ecg.fs, examples)
-    assert 9 / 60 < share < 13 / 60
+    noisy = signal.copy()
+    noisy[20 * ecg.fs : 30 * ecg.fs] = 0.3 * noise
+    shares = []
+    for candidate in (signal, noisy):
+        plausible = example.is_plausible(example.beats(candidate, ecg.fs), examples)
+        shares.append(example.seconds_without_beat(candidate, ecg.fs, plausible))
+    assert shares[0] < 100 * 5 / 60
+    assert 100 * 8 / 60 < shares[1] - shares[0] < 100 * 12 / 60
+
+
+def test_a_copy_of_a_beat_in_training_is_nearest_to_itself(language_models, tmp_path):
+    import plot_generate_ecg as example
+
+    fit, test, _ = language_models.load()
+    tokenizer = language_models.SampleBins().fit(fit[0].data)
+    corpus = language_models.corpus_of(tokenizer, fit, test, tmp_path / "corpus")
+    known = list(example.training_beats(tokenizer, corpus, fit))
+    assert len(known) == 2  # the record and its variant
+    signal = language_models.millivolts(fit[0], fit[0].data).ravel()
+    original = example.beats(signal, fit[0].fs)
+    distances = [pairwise_distances_argmin_min(original, beats)[1] for beats in known]
+    step = fit[0].span / 256 * original.shape[1] ** 0.5
+    assert np.median(distances[0]) < step < np.median(distances[1])
 
 
 def test_beat_classes(tmp_path, monkeypatch, ecg):

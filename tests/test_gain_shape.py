@@ -150,7 +150,9 @@ def test_the_last_step_that_does_something_counts_the_tokens(ecg):
     search = GridSearchCV(
         complete, {"tokenize__max_steps": [1]}, scoring=neg_reconstruction_mse, cv=2
     )
-    assert GainShapeTokenizer(search).fit(ecg.data[:20]).n_tokens_ == 512 + 16
+    nested = make_pipeline(search)
+    for tokenizer in (search, nested):
+        assert GainShapeTokenizer(tokenizer).fit(ecg.data[:20]).n_tokens_ == 512 + 16
 
 
 def test_grids_clones_and_pickles(ecg):
