@@ -30,7 +30,7 @@ from joblib import hash as joblib_hash
 from sklearn.utils import Bunch, check_array
 
 from sktok._windows import vocabulary_size
-from sktok.datasets import load_wfdb
+from sktok.datasets import load_wfdb, record_names
 
 try:
     import fcntl
@@ -433,10 +433,11 @@ def write_corpus(
         Where to write; must not exist.
 
     source : path-like, Bunch, array-like, or iterable of these
-        Records. A path-like is a WFDB record, the path of its files without extension;
-        a Bunch is what a loader of :mod:`sktok.datasets` returns, with one record or
-        many; an array (n_windows, window_length) is one record, named by its position;
-        and single windows make one record together.
+        Records. A path-like is a WFDB record, the path of its files without extension,
+        named as by :func:`sktok.datasets.load_wfdb`; a Bunch is what a loader of
+        :mod:`sktok.datasets` returns, with one record or many; an array (n_windows,
+        window_length) is one record, named by its position; and single windows make
+        one record together.
 
     tokenizer : transformer or Pipeline
         Fitted.
@@ -586,9 +587,13 @@ def _records(source, channel, scale, window_length):
     """Name, patient, and a function that loads a Bunch, of each record."""
     if isinstance(source, str | os.PathLike | Mapping) or hasattr(source, "__array__"):
         source = [source]
-    single_windows = []
+    names, single_windows = {}, []
+    if isinstance(source, list | tuple):
+        paths = [item for item in source if isinstance(item, str | os.PathLike)]
+        names = dict(zip(paths, record_names(paths), strict=True))
     for index, item in enumerate(source):
         if isinstance(item, str | os.PathLike):
+            name = names.get(item, Path(item).name)
             load = partial(
                 load_wfdb,
                 item,
@@ -597,7 +602,7 @@ def _records(source, channel, scale, window_length):
                 scale=scale,
                 missing="keep",
             )
-            yield Path(item).name, Path(item).name, load
+            yield name, name, load
         elif isinstance(item, Mapping):
             yield from _records_of_bunch(item)
         elif np.ndim(item) == 1:
@@ -640,8 +645,7 @@ def _records_of_bunch(ecg):
 def _progress(records, source, verbose):
     from tqdm import tqdm
 
-    is_many = hasattr(source, "__len__") and not isinstance(source, str | Mapping)
-    total = len(source) if is_many and not hasattr(source, "__array__") else None
+    total = len(source) if isinstance(source, list | tuple) else None
     return tqdm(records, total=total, unit="record", disable=not verbose)
 
 
@@ -766,11 +770,9 @@ def _resume(unfinished, settings):
             "start anew."
         )
     os.truncate(unfinished / _JOURNAL, length)
+    itemsize = np.dtype(settings["dtype"]).itemsize
     for split, n_ids in _n_ids(entries).items():
-        path, size = (
-            unfinished / f"{split}.bin",
-            n_ids * np.dtype(found["dtype"]).itemsize,
-        )
+        path, size = unfinished / f"{split}.bin", n_ids * itemsize
         if path.stat().st_size < size:
             raise ValueError(f"{path} has lost ids: delete {unfinished} to start anew.")
         os.truncate(path, size)

@@ -148,9 +148,7 @@ def load_wfdb(
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     _check_options(paths, scale, missing, groups)
-    names = [Path(path).name for path in paths]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
+    names = record_names(paths)
     groups = names if groups is None else [str(group) for group in groups]
     pieces, rates, units = [], {}, {}
     for path, name, group in zip(paths, names, groups, strict=True):
@@ -296,6 +294,14 @@ def _check_options(paths, scale, missing, groups):
             f"groups names {len(groups)} patients for {len(paths)} records: "
             "give one each."
         )
+
+
+def record_names(paths):
+    """The last parts of paths, or where these are not unique, the whole paths."""
+    names = [Path(path).name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    return names
 
 
 def _as_windows(signal, record, lead, window_length, group):

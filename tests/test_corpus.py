@@ -392,6 +392,12 @@ def test_wfdb_records_by_path(ecg, tokenizer, tmp_path):
     assert corpus.vocabulary.decode(corpus.train).shape == (8, 10)
     single = write_corpus(tmp_path / "d", paths[0], tokenizer, validation=0)
     np.testing.assert_array_equal(single.train, corpus.train)
+    (tmp_path / "ward").mkdir()
+    for path in tmp_path.glob("a.*"):
+        (tmp_path / "ward" / path.name).write_bytes(path.read_bytes())
+    same_name = [tmp_path / "a", tmp_path / "ward" / "a"]
+    corpus = write_corpus(tmp_path / "e", same_name, tokenizer, validation=0)
+    assert [entry["record"] for entry in corpus.records] == [str(p) for p in same_name]
 
 
 def test_a_share_of_patients_keeps_them_on_their_side(tokenizer, ecg, tmp_path):
