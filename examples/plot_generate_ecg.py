@@ -27,6 +27,7 @@ import torch
 from benchmark_language_model import (
     CONTEXT,
     MINUTES,
+    N_VARIANTS,
     QUICK_MINUTES,
     compare_all,
     context_windows,
@@ -251,6 +252,15 @@ def draw_strip(result, fs, path, row_seconds=11):
     plt.close(figure)
 
 
+def comparison(table):
+    """What a second costs, and what is lost, in words."""
+    return "\n".join(
+        f"- *{row.name}*: {row.model:.0f} bits a second, and an error of "
+        f"{row.rmse_uv:.0f} µV"
+        for row in table.itertuples()
+    )
+
+
 def main(folder="generated"):
     started = time.perf_counter()
     folder = Path(folder)
@@ -269,6 +279,8 @@ def main(folder="generated"):
         ),
         minutes=MINUTES if is_mitdb else QUICK_MINUTES,
         n_context=CONTEXT,
+        n_variants=N_VARIANTS,
+        comparison=comparison(table),
         n_parameters=fitted[CHOSEN][2].num_parameters() / 1e6,
         rates=rate_table(table),
         judgement=judgement_table(columns),
@@ -284,10 +296,11 @@ PAGE = """\
 
 What does a language model learn from tokens of ECG, and what does it make up? A causal
 Transformer of {n_parameters:.1f} million parameters (a Llama of the `transformers`
-library) was trained from scratch for {minutes} minutes on 2 cores on each kind of
-tokens, on {data} (MIT-BIH Arrhythmia Database, first lead, each record scaled to
-[0, 1]). Each record was also there in 7 variants of tempo, gain and offset. `make
-generate` makes this page.
+library) was trained from scratch for {minutes} minutes on 2 cores, on each kind of
+tokens, on {data} (MIT-BIH
+Arrhythmia Database, first lead, each record scaled to [0, 1]). Each record to train on
+was also there in {n_variants} variants of tempo, gain and offset. `make generate` makes
+this page.
 
 ## What a second of ECG costs
 
@@ -303,8 +316,12 @@ quantiser, and an ideal entropy coder that knows the record: the bits per sample
 which it has the same error, each record at the same rate, or (*one step*) with the same
 step of the quantiser for all records.
 
-Tokens that lose more are cheaper, and a comparison needs both columns: fewer bits
-*and* lower error. The picture has every kind of tokens under each model, and the codec.
+Tokens that lose more are cheaper, so that a comparison needs both, bits and error.
+Under the language model:
+
+{comparison}
+
+The picture has every kind of tokens under each model, and the codec.
 
 ![Error against rate](language_model.png)
 
@@ -326,7 +343,8 @@ patient are not independent, so that p is smaller than it should be.
 A beat is plausible if it correlates by 0.9 with some beat of the training patients. The
 *nearest beat in training* is searched among all that the model was trained on, variants
 included, as its tokens restore them: beats that were copied would be much nearer than
-those of real patients are.
+those of real patients are. (What is made up lacks the noise that tokens leave out, and
+is nearer by that.)
 
 ## Limits
 
