@@ -265,7 +265,7 @@ def test_beat_classes(tmp_path, monkeypatch, ecg):
     import plot_beat_classes as example
 
     windows = ecg.data[:200].astype(np.float32)
-    peaks = sleepecg.detect_heartbeats(windows.ravel(), ecg.fs)[2:-2]
+    peaks = sleepecg.detect_heartbeats(windows.ravel(), ecg.fs)[3:-3]
     label = np.where(
         windows.ravel()[peaks] > np.median(windows.ravel()[peaks]), "N", "V"
     )
@@ -287,7 +287,8 @@ def test_beat_classes(tmp_path, monkeypatch, ecg):
     )
     blocks = np.arange(windows.size).reshape(windows.shape)[:, ::10] // 10
     around = example.around_beats(blocks, data[1], 10)
-    np.testing.assert_array_equal(around[:, 9], peaks // 10)
+    at_peak = example.BEFORE // 10
+    np.testing.assert_array_equal(around[:, at_peak], peaks // 10)
 
 
 def test_the_gain_shape_benchmark(monkeypatch, capsys, ecg):
