@@ -39,7 +39,7 @@ from sktok.datasets import fetch_mitdb, load_ecg
 
 MINUTES = 10  # of training, for each model
 FIT_STEPS = {"max_steps": "auto"}, {}  # of our tokenizers, and of the paper's
-QUICK_MINUTES, QUICK_STEPS = 0.35, ({"max_steps": 300}, {"max_steps": 300})
+QUICK_MINUTES, QUICK_STEPS = 0.5, ({"max_steps": 300}, {"max_steps": 300})
 N_VARIANTS = 7  # of each record, in tempo, gain and offset, beside the record itself
 CONTEXT = 500  # tokens
 BATCH_SIZE = 16  # contexts
