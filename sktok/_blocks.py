@@ -3,11 +3,12 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sktok._windows import FLOATS, feature_names, forget, validate_inverse
+from sktok._estimator import Estimator
+from sktok._windows import FLOATS, feature_names, forget, in_slices, validate_inverse
 
 
 def segment(windows, block_size):
@@ -24,7 +25,7 @@ def join(blocks, window_length):
     return blocks.reshape(len(blocks), -1)[:, :window_length]
 
 
-class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
     """Cut each window into blocks of equal length.
 
     The paper cuts windows of 250 samples into blocks of 250, 125, 50, 25, 10, 5
@@ -111,6 +112,7 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         self.n_blocks_ = -(-window_length // self.block_size)
         return self
 
+    @in_slices
     def transform(self, X):
         """Cut windows into blocks.
 
@@ -133,6 +135,7 @@ class BlockSegmenter(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         X = validate_data(self, X, reset=False, dtype=FLOATS)
         return segment(X, self.block_size_)
 
+    @in_slices
     def inverse_transform(self, X):
         """Join blocks into windows: the inverse of `transform`.
 

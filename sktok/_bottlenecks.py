@@ -43,19 +43,31 @@ class Codebook(nn.Module):
     generator : torch.Generator
         Draws the latents that idle codes are moved to.
 
+    uses : array-like of shape (n_codes,) or None, default=None
+        How often each code was used since idle ones were last moved; None is never.
+
     References
     ----------
     A. van den Oord et al., "Neural discrete representation learning", NeurIPS 2017;
     without its stop-gradient between reconstruction and codes.
     """
 
-    def __init__(self, codes, power, n_batches, generator):
+    def __init__(self, codes, power, n_batches, generator, uses=None):
         super().__init__()
         self.codes = nn.Parameter(codes.clone())
         self.power = power
         self.n_batches = n_batches
         self.generator = generator
-        self.register_buffer("uses", torch.zeros(len(codes)))
+        uses = torch.zeros(len(codes)) if uses is None else torch.tensor(uses)
+        self.register_buffer("uses", uses)
+
+    def to_plain(self):
+        """What it was made with, and is now, beside the codes and the generator."""
+        return {
+            "power": self.power,
+            "n_batches": self.n_batches,
+            "uses": self.uses.cpu().numpy(),
+        }
 
     def forward(self, latents):
         """Replace latents by the nearest codes, and penalise the distance."""
@@ -102,6 +114,9 @@ class Bins(nn.Module):
     def __init__(self, quantizer):
         super().__init__()
         self.quantizer = quantizer
+
+    def to_plain(self):
+        """Nothing: all it knows is in the quantiser."""
 
     def forward(self, latents):
         """Replace latents by bin centres; there is no penalty."""

@@ -3,16 +3,18 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sktok._estimator import Estimator
 from sktok._quantizers import validate_tokens
 from sktok._windows import (
     FLOATS,
     WindowTransformerMixin,
     feature_names,
     forget,
+    in_slices,
     require_finite,
     vocabulary_size,
 )
@@ -77,7 +79,7 @@ def gain_and_shape(windows, offsets, gains):
     return offset, gain, shapes.astype(windows.dtype, copy=False)
 
 
-class GainShapeTokenizer(WindowTransformerMixin, BaseEstimator):
+class GainShapeTokenizer(WindowTransformerMixin, Estimator):
     """Tokens for a window's offset and gain, in front of the tokens of its shape.
 
     A window becomes the token of an offset just below its smallest sample, the token of
@@ -209,6 +211,7 @@ class GainShapeTokenizer(WindowTransformerMixin, BaseEstimator):
         self.offsets_, self.gains_, self.tokenizer_ = offsets, gains, tokenizer
         return self
 
+    @in_slices
     def transform(self, X):
         """Turn windows into tokens.
 
@@ -234,6 +237,7 @@ class GainShapeTokenizer(WindowTransformerMixin, BaseEstimator):
         tokens = np.column_stack([offset, gain, _tokens(self.tokenizer_, shapes)])
         return tokens + self._starts(tokens.shape[1])
 
+    @in_slices
     def inverse_transform(self, X):
         """Rebuild windows from tokens.
 

@@ -4,15 +4,17 @@ import math
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sktok._estimator import Estimator, FirstBatchMixin
 from sktok._windows import (
     LARGEST,
     feature_names,
     forget,
+    in_slices,
     validate_interval,
     validate_windows,
 )
@@ -147,7 +149,7 @@ def validate_tokens(tokens, n_tokens, width):
     return tokens.astype(np.int64, copy=False)
 
 
-class _Quantizer(TransformerMixin, BaseEstimator):
+class _Quantizer(FirstBatchMixin, TransformerMixin, Estimator):
     """What quantisers share: tokens have names, and are integers."""
 
     def get_feature_names_out(self, input_features=None):
@@ -163,7 +165,7 @@ class _Quantizer(TransformerMixin, BaseEstimator):
         names : ndarray of str, shape (n_tokens_per_window,)
             ``'token0'``, ``'token1'``, …
         """
-        check_is_fitted(self, "n_tokens_")
+        check_is_fitted(self)
         names = [f"token{i}" for i in range(self._n_tokens_per_window())]
         return feature_names(self, names, input_features)
 
@@ -302,12 +304,16 @@ class BinQuantizer(_Quantizer):
                 self._fit_bins(values.ravel(), n_bins, limits)
                 for values, n_bins in zip(columns, self.n_bins, strict=True)
             ]
-            self.edges_, self.centers_ = map(list, zip(*bins, strict=True))
+            edges, centers = map(list, zip(*bins, strict=True))
             self.n_tokens_ = math.prod(self.n_bins)
         else:
-            self.edges_, self.centers_ = self._fit_bins(X.ravel(), self.n_bins, limits)
+            edges, centers = self._fit_bins(X.ravel(), self.n_bins, limits)
             self.n_tokens_ = int(self.n_bins)
+        self.centers_, self.edges_ = centers, edges
         return self
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "edges_")
 
     def _check_bin_tuple(self, n_dims):
         if len(self.n_bins) != n_dims:
@@ -349,6 +355,7 @@ class BinQuantizer(_Quantizer):
             return uniform_bins(values, low, high, len(edges) - 1)
         return edge_bins(values, edges)
 
+    @in_slices
     def transform(self, X):
         """Quantise values: the index of the bin of each, or one index a block.
 
@@ -370,7 +377,7 @@ class BinQuantizer(_Quantizer):
         ValueError
             If the rows of `X` have another shape than in `fit`, or are not finite.
         """
-        check_is_fitted(self, "edges_")
+        check_is_fitted(self)
         X = validate_windows(self, X, reset=False)
         return self._quantize(X).reshape(len(X), -1)
 
@@ -383,6 +390,7 @@ class BinQuantizer(_Quantizer):
         ]
         return np.ravel_multi_index(digits, self._digit_sizes())
 
+    @in_slices
     def inverse_transform(self, X):
         """Dequantise: each token becomes the centre of its bin.
 
@@ -404,7 +412,7 @@ class BinQuantizer(_Quantizer):
         ValueError
             If a token is outside the vocabulary or the rows have another length.
         """
-        check_is_fitted(self, "edges_")
+        check_is_fitted(self)
         tokens = validate_tokens(X, self.n_tokens_, self._n_tokens_per_window())
         return self._dequantize(tokens).reshape(len(tokens), *self.row_shape_)
 
@@ -551,6 +559,10 @@ class VectorQuantizer(_Quantizer):
         self.codes_ = codes.astype(X.dtype, copy=False)
         return self
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "codes_")
+
+    @in_slices
     def transform(self, X):
         """Quantise blocks: the index of the nearest code of each.
 
@@ -572,12 +584,13 @@ class VectorQuantizer(_Quantizer):
         """
         from sklearn.metrics import pairwise_distances_argmin  # slow to import
 
-        check_is_fitted(self, "codes_")
+        check_is_fitted(self)
         X = self._validate(X, reset=False)
         vectors = X.reshape(-1, X.shape[-1])
         tokens = pairwise_distances_argmin(vectors, self.codes_.astype(X.dtype))
         return tokens.astype(np.int64, copy=False).reshape(len(X), -1)
 
+    @in_slices
     def inverse_transform(self, X):
         """Dequantise: each token becomes its code.
 
@@ -598,7 +611,7 @@ class VectorQuantizer(_Quantizer):
         ValueError
             If a token is outside the vocabulary or the rows have another length.
         """
-        check_is_fitted(self, "codes_")
+        check_is_fitted(self)
         tokens = validate_tokens(X, self.n_tokens_, self._n_tokens_per_window())
         return self._dequantize(tokens).reshape(len(tokens), *self.row_shape_)
 

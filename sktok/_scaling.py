@@ -1,13 +1,15 @@
 """One affine map for a whole signal: its amplitude to a given range and back."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, _fit_context
+from sklearn.base import OneToOneFeatureMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted
 
+from sktok._estimator import Estimator, FirstBatchMixin
 from sktok._windows import (
     LARGEST,
     WindowTransformerMixin,
     forget,
+    in_slices,
     require_finite,
     validate_interval,
     validate_inverse,
@@ -15,7 +17,9 @@ from sktok._windows import (
 )
 
 
-class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimator):
+class AmplitudeScaler(
+    FirstBatchMixin, OneToOneFeatureMixin, WindowTransformerMixin, Estimator
+):
     """Scale the amplitude of a signal to a given range.
 
     One affine map is learned from all samples of all windows, unlike
@@ -110,10 +114,14 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
                 "hold: give it in a larger unit."
             )
         self.feature_range_ = feature_range
-        self.data_min_ = data_min
         self.data_range_ = (data_max - data_min) or 1.0
+        self.data_min_ = data_min
         return self
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "data_min_")
+
+    @in_slices
     def transform(self, X):
         """Map the signal to `feature_range`.
 
@@ -134,7 +142,7 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
             If the rows of `X` have another shape than in `fit`, or hold values so
             far outside the range seen there that the result is not finite.
         """
-        check_is_fitted(self, "data_min_")
+        check_is_fitted(self)
         X = validate_windows(self, X, reset=False)
         low, high = self.feature_range_
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -148,6 +156,7 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
             scaled, X, "set clip=True, or fit on a signal that reaches as far."
         )
 
+    @in_slices
     def inverse_transform(self, X):
         """Map back to the signal's unit: the inverse of `transform`.
 
@@ -169,7 +178,7 @@ class AmplitudeScaler(OneToOneFeatureMixin, WindowTransformerMixin, BaseEstimato
             If the rows of `X` have another shape than in `fit`, or `X` is so large
             that the result is not finite.
         """
-        check_is_fitted(self, "data_min_")
+        check_is_fitted(self)
         X = validate_inverse(self, X, self.row_shape_)
         low, high = self.feature_range_
         with np.errstate(over="ignore"):

@@ -4,15 +4,18 @@ import math
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sktok._estimator import Estimator
 from sktok._quantizers import BinQuantizer, VectorQuantizer, validate_tokens
 from sktok._windows import (
     WindowTransformerMixin,
     feature_names,
     forget,
+    in_slices,
     overflow_explained,
     validate_inverse,
     validate_windows,
@@ -20,9 +23,20 @@ from sktok._windows import (
 
 _COUNT = Interval(Integral, 1, None, closed="left")
 _AUTO = StrOptions({"auto"})
+_LOSS_CURVES = "loss_curve_", "validation_loss_curve_"
 
 
-class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
+def _trains_to_the_end(tokenizer):
+    """Whether no windows are held out, which a stream has none for; raise if not."""
+    if tokenizer.early_stopping:
+        raise AttributeError(
+            "There is no partial_fit with early_stopping=True, since nothing is held "
+            "out of a stream: set early_stopping=False."
+        )
+    return True
+
+
+class ConvAETokenizer(WindowTransformerMixin, Estimator):
     """Compress blocks of a signal by a convolutional autoencoder trained on it.
 
     Each block of `block_size` samples becomes `latent_dim` numbers and, with a
@@ -137,6 +151,9 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
 
     n_steps_ : int
         Number of gradient steps taken, over all warm starts.
+
+    is_complete_ : bool
+        Whether training is over, so that `partial_fit` changes nothing any more.
 
     row_shape_ : tuple of int
         Shape of one row of `X` seen in `fit`.
@@ -265,7 +282,6 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             values or learning rates lead to.
         """
         from sktok._fitting import fit_autoencoder  # imports torch
-        from sktok._inference import blocks_of_tokens
 
         if self.quantizer is not None:
             self.quantizer._validate_params()
@@ -274,19 +290,108 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             forget(self)
         X = validate_windows(self, X, reset=not warm, dtype=np.float32)
         earlier = (self.network_, self.quantizer_) if warm else None
-        latent_dim, network, quantizer, history = fit_autoencoder(self, X, earlier)
-        codebook = blocks_of_tokens(network, quantizer, latent_dim, self.device)
+        trained = fit_autoencoder(self, X, earlier)
+        if warm:
+            trained.losses = self.loss_curve_ + trained.losses
+        return self._learn(trained)
 
-        earlier_losses = self.loss_curve_ if warm else []
-        self.block_size_ = X.shape[-1]
-        self.latent_dim_ = latent_dim
-        self.loss_curve_ = earlier_losses + history.loss
-        self.validation_loss_curve_ = history.validation_loss
-        self.n_steps_ = len(self.loss_curve_)
-        self.codebook_ = codebook
-        self.quantizer_ = quantizer
-        self.network_ = network
+    @available_if(_trains_to_the_end)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train on a batch of a stream: one pass over its windows.
+
+        The first call begins as `fit` does: what is set by the data, such as the first
+        codebook, is set by this batch, so let it have windows of many patients. Each
+        call goes on where the last one stopped, until there were `max_steps` gradient
+        steps ("auto": 12,000); a batch is good for ``n_windows // batch_size`` of them.
+        From then on, and after `fit`, nothing changes any more, so that tokens which
+        were handed out keep their meaning; `is_complete_` tells.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_blocks, block_size) or \
+                (n_windows, block_size)
+            Blocks, of patients as mixed as can be.
+
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : ConvAETokenizer
+            The tokenizer, which may be used, and trained on.
+
+        Raises
+        ------
+        AttributeError
+            If ``early_stopping=True``, since nothing is held out of a stream.
+        ValueError
+            As in `fit`.
+        """
+        from sktok._fitting import Trained, partial_fit_autoencoder  # imports torch
+
+        earlier = None
+        if hasattr(self, "network_"):
+            X = validate_windows(self, X, reset=False, dtype=np.float32)
+            if self.is_complete_:
+                return self
+            earlier = Trained(
+                self.network_,
+                self.quantizer_,
+                self.latent_dim_,
+                self.loss_curve_,
+                unfinished=self._unfinished,
+            )
+        else:
+            if self.quantizer is not None:
+                self.quantizer._validate_params()
+            X = validate_windows(self, X, reset=True, dtype=np.float32)
+        return self._learn(partial_fit_autoencoder(self, X, earlier))
+
+    def _learn(self, trained):
+        """Take all that was learned at once, so that an interrupt leaves no half."""
+        from sktok._inference import blocks_of_tokens
+
+        network, quantizer = trained.network, trained.quantizer
+        vars(self).update(
+            block_size_=self.row_shape_[-1],
+            latent_dim_=trained.latent_dim,
+            loss_curve_=trained.losses,
+            validation_loss_curve_=trained.validation_losses,
+            n_steps_=len(trained.losses),
+            codebook_=blocks_of_tokens(
+                network, quantizer, trained.latent_dim, self.device
+            ),
+            quantizer_=quantizer,
+            network_=network,
+            _unfinished=trained.unfinished,
+        )
         return self
+
+    @property
+    def is_complete_(self):
+        """Whether training is over, so that `partial_fit` changes nothing any more."""
+        check_is_fitted(self, "network_")
+        return self._unfinished is None
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        if "network_" in state:
+            from sktok.networks import to_plain
+
+            state["network_"] = to_plain(state["network_"])
+            state |= {name: np.array(state[name]) for name in _LOSS_CURVES}
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if hasattr(self, "network_"):
+            from sktok.networks import from_plain
+
+            self.network_ = from_plain(self.network_)
+            for name in _LOSS_CURVES:
+                setattr(self, name, list(map(float, getattr(self, name))))
+            vars(self).setdefault("_unfinished", None)  # of format 0
 
     @property
     def n_tokens_(self):
@@ -298,6 +403,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
             )
         return self.quantizer_.n_tokens_
 
+    @in_slices
     def transform(self, X):
         """Compress blocks to latents, or to tokens if there is a `quantizer`.
 
@@ -339,6 +445,7 @@ class ConvAETokenizer(WindowTransformerMixin, BaseEstimator):
                 )
             return encode(self.network_, X, self.device)
 
+    @in_slices
     def inverse_transform(self, X):
         """Rebuild blocks from tokens or latents.
 

@@ -1,9 +1,9 @@
-"""The training loop. Torch only: it knows no estimator and no particular network."""
+"""Training, step by step. Torch only: no estimator, and no particular network."""
 
 import copy
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
 
 import torch
@@ -35,14 +35,6 @@ def seeded(seed):
 
 
 @dataclass
-class History:
-    """What a training run recorded: losses are mean squared errors."""
-
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-
-
-@dataclass
 class BestWeights:
     """The weights of the lowest validation loss, and how many were no lower since."""
 
@@ -59,25 +51,142 @@ class BestWeights:
             self.n_worse += 1
 
 
-def train(
-    network,
-    windows,
-    members,
-    *,
-    bottleneck=None,
-    augment=False,
-    validation=None,
-    max_steps,
-    batch_size,
-    learning_rate,
-    n_iter_no_change,
-    generator,
-    progress_bar=False,
-):
-    """Fit an autoencoder by AdamW under a one-cycle schedule; `network` is changed.
+class Trainer:
+    """Gradient steps on an autoencoder: AdamW under a one-cycle schedule.
 
     What is minimised is the error as a share of the signal's power, so that the unit of
     the signal does not matter, and the bottleneck's penalty.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        With ``encode`` and ``decode`` as in `sktok.networks`; is changed.
+
+    bottleneck : torch.nn.Module or None
+        Stands between encoder and decoder, and is trained too, as in
+        `sktok._bottlenecks`.
+
+    deviation : torch.Tensor of shape ()
+        Standard deviation of the signal.
+
+    augment : bool
+        Whether to vary the windows of each batch, as in `augmented`.
+
+    max_steps, learning_rate : int or float
+        As in `ConvAETokenizer`.
+
+    generator : torch.Generator
+        Draws the variations.
+
+    Attributes
+    ----------
+    losses : list of float
+        The error of each batch so far.
+    """
+
+    def __init__(
+        self,
+        network,
+        bottleneck,
+        *,
+        deviation,
+        augment,
+        max_steps,
+        learning_rate,
+        generator,
+    ):
+        self.network = network
+        self.bottleneck = bottleneck
+        parts = [network] if bottleneck is None else [network, bottleneck]
+        self.trained = nn.ModuleList(parts)
+        self.deviation = deviation
+        self.power = deviation.square().clamp(min=_TINY)
+        self.augment = augment
+        self.max_steps = max_steps
+        self.generator = generator
+        self.optimizer, self.schedule = _one_cycle_adamw(
+            self.trained, learning_rate, max_steps
+        )
+        self.losses = []
+
+    def losses_of(self, batch):
+        """Mean squared error of a batch, and the bottleneck's penalty."""
+        latents, penalty = self.network.encode(batch), 0.0
+        if self.bottleneck is not None:
+            latents, penalty = self.bottleneck(latents)
+        return F.mse_loss(self.network.decode(latents), batch), penalty
+
+    def step(self, batch):
+        """Take a gradient step; raise `FloatingPointError` if the loss is not finite.
+
+        Parameters
+        ----------
+        batch : torch.Tensor of shape (windows, blocks, block_size)
+            Signal, on the device of the network.
+        """
+        self.trained.train()
+        if self.augment:
+            batch = augmented(batch, self.deviation, self.generator)
+        loss, penalty = self.losses_of(batch)
+        self.optimizer.zero_grad()
+        (loss / self.power + penalty).backward()
+        self.optimizer.step()
+        self.schedule.step()
+        self.losses.append(loss.item())
+        if not math.isfinite(self.losses[-1]):
+            raise FloatingPointError(
+                f"loss {self.losses[-1]} in step {len(self.losses)} of {self.max_steps}"
+            )
+
+    def finish(self):
+        """Leave training; raise `FloatingPointError` if weights are not finite."""
+        if not all(weights.isfinite().all() for weights in self.trained.parameters()):
+            raise FloatingPointError("weights that are not finite")
+        self.trained.eval()
+
+    def to_plain(self):
+        """What goes on with the training elsewhere, beside weights: plain values."""
+        optimizer = self.optimizer.state_dict()
+        moments = [
+            {name: value.cpu().numpy() for name, value in of_weight.items()}
+            for of_weight in optimizer["state"].values()
+        ]
+        return {
+            "deviation": self.deviation.item(),
+            "bottleneck": self.bottleneck and self.bottleneck.to_plain(),
+            "moments": moments,
+            "param_groups": optimizer["param_groups"],
+            "schedule": self.schedule.state_dict(),
+            "generator": self.generator.get_state().numpy(),
+        }
+
+    def resume(self, plain, losses):
+        """Go on from what `to_plain` of another trainer gave, and its losses."""
+        moments = [
+            {name: torch.tensor(value) for name, value in of_weight.items()}
+            for of_weight in plain["moments"]
+        ]
+        optimizer = {
+            "state": dict(enumerate(moments)),
+            "param_groups": plain["param_groups"],
+        }
+        self.optimizer.load_state_dict(optimizer)
+        self.schedule.load_state_dict(plain["schedule"])
+        self.generator.set_state(torch.tensor(plain["generator"]))
+        self.losses = list(losses)
+
+
+def train(
+    trainer,
+    windows,
+    members,
+    *,
+    batch_size,
+    validation=None,
+    n_iter_no_change,
+    progress_bar=False,
+):
+    """Take the steps of a trainer, on batches drawn from windows.
 
     The signal stays in memory as one tensor, and batches are drawn from it by index.
     Each epoch is a new permutation of the windows; its incomplete last batch is left
@@ -85,91 +194,66 @@ def train(
 
     Parameters
     ----------
-    network : torch.nn.Module
-        With ``encode`` and ``decode`` as in `sktok.networks`.
+    trainer : Trainer
+        Whose network is trained.
 
     windows : torch.Tensor of shape (windows, blocks, block_size)
-        Signal, on the device of `network`.
+        Signal, on the device of the network.
 
     members : torch.Tensor of int64, shape (n_members,)
         Which of the windows to train on.
 
-    bottleneck : torch.nn.Module or None
-        Stands between encoder and decoder, and is trained too, as in
-        `sktok._bottlenecks`.
-
-    augment : bool, default=False
-        Whether to vary the windows of each batch, as in `augmented`.
+    batch_size, n_iter_no_change : int
+        As in `ConvAETokenizer`.
 
     validation : torch.Tensor of shape (windows, blocks, block_size) or None
         Signal to stop by: training ends once `n_iter_no_change` looks in a row brought
         no improvement, and the best weights are kept.
-
-    max_steps, batch_size, learning_rate, n_iter_no_change : int or float
-        As in `ConvAETokenizer`.
-
-    generator : torch.Generator
-        Draws the batches.
 
     progress_bar : bool, default=False
         Whether to show one, with the loss.
 
     Returns
     -------
-    History
-        The loss at each step, and at each look at `validation`.
+    list of float
+        The loss at each look at `validation`.
 
     Raises
     ------
     FloatingPointError
         If the loss or the weights are not finite.
     """
-
-    def losses_of(batch):
-        latents, penalty = network.encode(batch), 0.0
-        if bottleneck is not None:
-            latents, penalty = bottleneck(latents)
-        return F.mse_loss(network.decode(latents), batch), penalty
-
-    trained = nn.ModuleList([network] if bottleneck is None else [network, bottleneck])
-    deviation = windows.std(correction=0)
-    power = deviation.square().clamp(min=_TINY)
-    history, best = History(), BestWeights()
+    best, validation_losses = BestWeights(), []
     batch_size = min(batch_size, len(members))
     check_every = max(_CHECK_EVERY, len(members) // batch_size)
-    optimizer, schedule = _one_cycle_adamw(trained, learning_rate, max_steps)
-    batches = _batches(members, batch_size, generator)
+    batches = _batches(members, batch_size, trainer.generator)
+    max_steps = trainer.max_steps
     with tqdm(total=max_steps, unit="step", disable=not progress_bar) as bar:
         for step in range(1, max_steps + 1):
-            trained.train()
-            batch = windows[next(batches).to(windows.device)]
-            if augment:
-                batch = augmented(batch, deviation, generator)
-            loss, penalty = losses_of(batch)
-            optimizer.zero_grad()
-            (loss / power + penalty).backward()
-            optimizer.step()
-            schedule.step()
-            history.loss.append(loss.item())
-            if not math.isfinite(history.loss[-1]):
-                raise FloatingPointError(
-                    f"loss {history.loss[-1]} in step {step} of {max_steps}"
-                )
-            bar.set_postfix(loss=f"{history.loss[-1]:.2e}", refresh=False)
+            trainer.step(windows[next(batches).to(windows.device)])
+            bar.set_postfix(loss=f"{trainer.losses[-1]:.2e}", refresh=False)
             bar.update()
             is_due = step % check_every == 0 or step == max_steps
             if validation is not None and is_due:
-                held_out_loss = _mean_loss(losses_of, trained, validation)
-                history.validation_loss.append(held_out_loss)
-                best.update(trained, held_out_loss)
+                validation_losses.append(_mean_loss(trainer, validation))
+                best.update(trainer.trained, validation_losses[-1])
                 if best.n_worse == n_iter_no_change:
                     break
     if validation is not None:
-        trained.load_state_dict(best.weights)
-    if not all(weights.isfinite().all() for weights in trained.parameters()):
-        raise FloatingPointError("weights that are not finite")
-    trained.eval()
-    return history
+        trainer.trained.load_state_dict(best.weights)
+    trainer.finish()
+    return validation_losses
+
+
+def train_once(trainer, windows, batch_size):
+    """Take the steps of a trainer that one pass over windows has batches for."""
+    batch_size = min(batch_size, len(windows))
+    n_batches = len(windows) // batch_size
+    n_left = trainer.max_steps - len(trainer.losses)
+    order = torch.randperm(len(windows), generator=trainer.generator)
+    for batch in order.split(batch_size)[: min(n_batches, n_left)]:
+        trainer.step(windows[batch.to(windows.device)])
+    trainer.finish()
 
 
 def augmented(batch, deviation, generator):
@@ -229,11 +313,13 @@ def _one_cycle_adamw(trained, learning_rate, max_steps):
     return optimizer, schedule
 
 
-def _mean_loss(losses_of, trained, validation):
+def _mean_loss(trainer, validation):
     """The error of all of `validation`, in evaluation mode and without penalty."""
-    trained.eval()
+    trainer.trained.eval()
     with torch.no_grad():
-        parts = [(losses_of(part)[0], len(part)) for part in validation.split(1024)]
+        parts = [
+            (trainer.losses_of(part)[0], len(part)) for part in validation.split(1024)
+        ]
     return sum(loss.item() * size for loss, size in parts) / len(validation)
 
 

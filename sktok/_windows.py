@@ -7,17 +7,19 @@ of blocks is laid flat for its checks and restored behind them.
 
 import math
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from numbers import Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import TransformerMixin
-from sklearn.utils import check_array
+from sklearn.utils import check_array, gen_batches
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 FLOATS = (np.float64, np.float32)
 LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32
+_SAMPLES_AT_ONCE = 2**22  # of an array on the disk
 
 
 def forget(estimator):
@@ -66,6 +68,50 @@ def validate_inverse(estimator, X, row_shape):
     X = check_array(X, dtype=FLOATS, ensure_2d=False, allow_nd=True, input_name="X")
     _check_row_shape(estimator, X.shape[1:], row_shape)
     return X
+
+
+def in_slices(method):
+    """Let a method read an array that lies on the disk piece by piece.
+
+    Such are memory maps, and whatever has a shape and slices, as the arrays of zarr and
+    h5py. Beside the result, only a piece is in memory.
+    """
+
+    @wraps(method)
+    def of_all(self, X):
+        return by_slices(partial(method, self), X)
+
+    return of_all
+
+
+def by_slices(function, X):
+    """What `function` makes of the rows of `X`, a piece at a time if it is on the disk.
+
+    An array in memory is handed on as it is.
+    """
+    if not _lies_outside(X):
+        return function(X)
+    result = None
+    for rows in row_slices(X.shape):
+        piece = function(np.asarray(X[rows]))
+        if result is None:
+            result = np.empty((X.shape[0], *piece.shape[1:]), piece.dtype)
+        result[rows] = piece
+    return result
+
+
+def row_slices(shape):
+    """Slices of the rows of an array, each of a bounded number of samples."""
+    n_rows = max(1, _SAMPLES_AT_ONCE // max(1, math.prod(shape[1:])))
+    return gen_batches(shape[0], n_rows)
+
+
+def _lies_outside(X):
+    """Whether an array of two or three axes is one of numpy's only in slices."""
+    if isinstance(X, np.ndarray):
+        return isinstance(X, np.memmap) and X.ndim > 1 and len(X) > 0
+    is_array = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
+    return is_array and not issparse(X) and len(X.shape) in (2, 3) and X.shape[0] > 0
 
 
 def _check_row_shape(estimator, got, expected):

@@ -104,6 +104,18 @@ class ContextualAutoencoder(nn.Module):
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
 
+    @property
+    def arguments(self):
+        """What the network was made with, as keywords."""
+        return {
+            "block_size": self.encoder.linear.in_features,
+            "latent_dim": self.encoder.linear.out_features,
+            "limits": self.limits,
+            "width": self.encoder.embed.out_features,
+            "encoder_reaches": tuple(layer.reach for layer in self.encoder.body),
+            "decoder_reaches": tuple(layer.reach for layer in self.decoder.body),
+        }
+
     def initialize(self, windows):
         """Set the linear paths to the principal components of blocks.
 
@@ -214,6 +226,10 @@ class _Residual(nn.Module):
         self.taps = nn.Parameter(torch.randn(n_taps, width) / n_taps**0.5)
         self.hidden = nn.Linear(width, width)
         self.project = nn.Parameter(torch.zeros(width, width))
+
+    @property
+    def reach(self):
+        return len(self.taps) // 2
 
     def forward(self, h, n_blocks):
         # Rows of blocks, (windows * blocks, width). In place, where none need remember.
@@ -369,6 +385,16 @@ class DimReduction(nn.Module):
         self.encoder = nn.Sequential(*encoder)
         self.decoder = nn.Sequential(*decoder)
 
+    @property
+    def arguments(self):
+        """What the network was made with, as keywords."""
+        *_, last = self.encoder
+        *_, upsample, _, _ = self.decoder
+        return {
+            "block_size": upsample.size,
+            "latent_dim": last.out_channels if isinstance(last, nn.Conv1d) else 32,
+        }
+
     def for_inference(self):
         """The same network in a form that encodes faster, and is not to be trained.
 
@@ -458,3 +484,32 @@ class _FoldedEncoder(nn.Module):
             h = F.conv2d(h, kernel, convolution.bias, padding=(0, 1))
             h = F.relu(h, inplace=True).contiguous(memory_format=torch.channels_last)
         return self.end(h.squeeze(2))
+
+
+_NETWORKS = {
+    network.__name__: network for network in (ContextualAutoencoder, DimReduction)
+}
+
+
+def to_plain(network):
+    """A network of this module as a dict of strings, numbers and arrays.
+
+    Others are given back as they are.
+    """
+    if _NETWORKS.get(type(network).__name__) is not type(network):
+        return network
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    name = type(network).__name__
+    return {"network": name, "arguments": network.arguments, "weights": weights}
+
+
+def from_plain(plain):
+    """Inverse of `to_plain`, in evaluation mode."""
+    if isinstance(plain, nn.Module):
+        return plain
+    with torch.device("meta"):  # takes no memory, and draws no random numbers
+        network = _NETWORKS[plain["network"]](**plain["arguments"])
+    # Copies, for they begin where torch's own do, which decides the last bits.
+    weights = {name: torch.tensor(values) for name, values in plain["weights"].items()}
+    network.load_state_dict(weights, assign=True)
+    return network.eval()

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import numpydoc.docscrape
@@ -11,9 +12,12 @@ from numpydoc.validate import validate
 import sktok
 import sktok.corpus
 import sktok.datasets
+import sktok.export
 import sktok.metrics
 import sktok.networks
+import sktok.persistence
 import sktok.plotting
+import sktok.streaming
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,9 +25,12 @@ MODULES = [
     sktok,
     sktok.corpus,
     sktok.datasets,
+    sktok.export,
     sktok.metrics,
     sktok.networks,
+    sktok.persistence,
     sktok.plotting,
+    sktok.streaming,
 ]
 PUBLIC = [f"{m.__name__}.{name}" for m in MODULES for name in m.__all__]
 IGNORED = {
@@ -39,16 +46,7 @@ IGNORED = {
 
 
 def resolve(path):
-    parts = path.split(".")
-    depth = (
-        2
-        if parts[1] in ("corpus", "datasets", "metrics", "networks", "plotting")
-        else 1
-    )
-    found = inspect.importlib.import_module(".".join(parts[:depth]))
-    for part in parts[depth:]:
-        found = getattr(found, part)
-    return found
+    return attrgetter(path.removeprefix("sktok."))(sktok)
 
 
 def with_methods(path):

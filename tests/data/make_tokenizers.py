@@ -1,0 +1,67 @@
+"""Fit the tokenizers that later releases have to read, and keep what they make.
+
+Run once for each format of `sktok._estimator`, by the first release that has it; the
+files of earlier formats stay::
+
+    python tests/data/make_tokenizers.py
+
+Beside each tokenizer lie the tokens of those windows of `load_ecg` where no token is
+near the edge to another, so that any machine has to find the same.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+from sklearn.pipeline import make_pipeline
+
+from sktok import (
+    AmplitudeScaler,
+    BlockSegmenter,
+    ConvAETokenizer,
+    VectorQuantizer,
+    _estimator,
+    make_paper_tokenizer,
+)
+from sktok.datasets import load_ecg
+from sktok.networks import ContextualAutoencoder
+from sktok.persistence import save
+
+FOLDER = Path(__file__).parent
+NOISE = 1e-4  # in mV: what leaves the tokens of a window as they are
+
+
+def tokenizers():
+    """A small one with each network, by name."""
+    network = partial(
+        ContextualAutoencoder, width=16, encoder_reaches=(1, 1), decoder_reaches=(1,)
+    )
+    inside = ConvAETokenizer(
+        network, quantizer=VectorQuantizer(16), max_steps=200, random_state=0
+    )
+    yield "contextual", make_pipeline(AmplitudeScaler(), BlockSegmenter(25), inside)
+    yield "paper", make_paper_tokenizer(25, 16, max_steps=200, random_state=0)
+
+
+def main():
+    X, rng = load_ecg().data, np.random.default_rng(0)
+    for name, tokenizer in tokenizers():
+        tokens = tokenizer.fit_transform(X)
+        noisy = [X + NOISE * rng.standard_normal(X.shape) for _ in range(20)]
+        same = [tokenizer.transform(windows) == tokens for windows in noisy]
+        index = np.flatnonzero(np.all(same, axis=(0, 2)))
+        name = f"{name}-format{_estimator._FORMAT}"
+        np.savez_compressed(
+            FOLDER / f"{name}.npz",
+            index=index,
+            tokens=tokens[index].astype(np.uint8),
+            restored=tokenizer.inverse_transform(tokens[index[:4]]).astype(np.float32),
+        )
+        joblib.dump(tokenizer, FOLDER / f"{name}.joblib")
+        save(tokenizer, FOLDER / f"{name}.skops")
+        print(f"{name}: {len(index)} windows")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Signals larger than memory: batch by batch, and read from the disk in pieces."""
+
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from sktok import (
+    AmplitudeScaler,
+    BinQuantizer,
+    BlockSegmenter,
+    ConvAETokenizer,
+    GainShapeTokenizer,
+    VectorQuantizer,
+    _windows,
+    make_paper_tokenizer,
+    make_tokenizer,
+)
+from sktok.metrics import neg_reconstruction_mse
+from sktok.streaming import iter_inverse_transform, iter_transform, partial_fit
+
+QUANTIZERS = [
+    None,
+    VectorQuantizer(16),
+    BinQuantizer(8),
+    BinQuantizer((4, 4), limits=(-2, 2)),
+]
+
+
+@pytest.fixture(scope="module")
+def fitted(ecg):
+    return make_tokenizer(max_steps=10, random_state=0).fit(ecg.data)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Arrays on the disk are read seven windows of 250 samples at a time."""
+    monkeypatch.setattr(_windows, "_SAMPLES_AT_ONCE", 7 * 250)
+
+
+def on_disk(kind, array, folder):
+    if kind == "memmap":
+        np.save(folder / "array.npy", array)
+        return np.load(folder / "array.npy", mmap_mode="r")
+    if kind == "zarr":
+        stored = zarr.create_array(folder / "array.zarr", data=array, chunks=(13, 25))
+        return zarr.open_array(stored.store, mode="r")
+    with h5py.File(folder / "array.h5", "w") as file:
+        file["array"] = array
+    return h5py.File(folder / "array.h5")["array"]
+
+
+@pytest.mark.parametrize("kind", ["memmap", "zarr", "h5py"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_on_the_disk_give_equal_tokens(
+    kind, dtype, fitted, ecg, tmp_path, small_pieces
+):
+    X = ecg.data[:60].astype(dtype)
+    expected = fitted.transform(X)
+    stored = on_disk(kind, X, tmp_path)
+    np.testing.assert_array_equal(fitted.transform(stored), expected)
+    np.testing.assert_array_equal(
+        np.concatenate(list(iter_transform(fitted, stored))), expected
+    )
+
+
+class Archive:
+    """Rows that can only be had a few at a time."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        few = self.array[rows]
+        assert few.size <= _windows._SAMPLES_AT_ONCE
+        return few
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        AmplitudeScaler(),
+        BlockSegmenter(7),
+        BinQuantizer(16),
+        VectorQuantizer(8, random_state=0),
+        GainShapeTokenizer(BinQuantizer(8)),
+        ConvAETokenizer(max_steps=2, random_state=0),
+        ConvAETokenizer(quantizer=BinQuantizer(4), max_steps=2, random_state=0),
+    ],
+    ids=repr,
+)
+def test_every_step_reads_whatever_slices(estimator, ecg, small_pieces):
+    X = ecg.data[:30]
+    estimator = clone(estimator).fit(X)
+    expected = estimator.transform(X)
+    restored = estimator.inverse_transform(expected)
+    transformed = estimator.transform(Archive(X))
+    back = estimator.inverse_transform(Archive(expected))
+    np.testing.assert_array_equal(transformed, expected)
+    np.testing.assert_array_equal(back, restored)
+    assert (transformed.dtype, back.dtype) == (expected.dtype, restored.dtype)
+
+
+def test_bad_rows_on_the_disk_are_refused(fitted, ecg, small_pieces):
+    X = ecg.data[:30].copy()
+    X[20, 100] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        fitted.transform(Archive(X))
+    with pytest.raises(ValueError, match="249 features"):
+        fitted.transform(Archive(X[:, 1:]))
+    with pytest.raises(ValueError, match="0 sample"):
+        fitted.transform(np.empty((0, 250)))
+
+
+@pytest.mark.parametrize("sizes", [[0], [1], [60], [1, 0, 59], [20, 20, 20]])
+def test_a_stream_gives_the_tokens_of_one_call(fitted, ecg, sizes):
+    X = ecg.data[:60]
+    records = np.split(X, np.cumsum(sizes))[: len(sizes)]
+    tokens = list(iter_transform(fitted, (record for record in records)))
+    assert [len(of_record) for of_record in tokens] == sizes
+    expected = fitted.transform(X)[: sum(sizes)]
+    np.testing.assert_array_equal(np.concatenate(tokens), expected)
+    restored = np.concatenate(list(iter_inverse_transform(fitted, tokens)))
+    assert restored.shape == (sum(sizes), 250)
+    if sizes != [0]:
+        np.testing.assert_array_equal(restored, fitted.inverse_transform(expected))
+
+
+def test_a_stream_is_not_read_ahead(fitted, ecg):
+    def endless():
+        while True:
+            yield ecg.data[:2]
+
+    tokens = iter_transform(fitted, endless())
+    assert next(tokens).shape == next(tokens).shape == (2, 25)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=repr)
+def test_an_interrupted_stream_goes_on(quantizer, blocks, quick):
+    """A pickle after each batch trains the same network as a tokenizer kept alive."""
+    params = {"quantizer": quantizer, "max_steps": 7, "batch_size": 15}
+    if isinstance(quantizer, BinQuantizer) and isinstance(quantizer.n_bins, tuple):
+        params["latent_dim"] = 2
+    kept, pickled = quick(**params), quick(**params)
+    for batch in (blocks[:30], blocks[30:], blocks):
+        kept.partial_fit(batch)
+        pickled = pickle.loads(pickle.dumps(pickled.partial_fit(batch)))
+    assert kept.n_steps_ == pickled.n_steps_ == 7
+    assert kept.loss_curve_ == pickled.loss_curve_
+    tokens = kept.transform(blocks)
+    np.testing.assert_array_equal(pickled.transform(blocks), tokens)
+
+
+def test_batches_of_a_stream_are_the_steps_of_a_schedule(blocks, quick):
+    tokenizer = quick(quantizer=VectorQuantizer(8), max_steps=7, batch_size=15)
+    n_steps = [tokenizer.partial_fit(blocks).n_steps_ for _ in range(3)]
+    assert n_steps == [4, 7, 7]
+    assert (
+        quick(max_steps="auto").partial_fit(blocks)._unfinished["settings"]["max_steps"]
+        == 12_000
+    )
+
+
+@pytest.mark.parametrize("network", ["contextual", "dimreduction"])
+def test_one_batch_of_all_windows_is_an_epoch_of_fit(network, blocks, quick):
+    params = {"network": network, "max_steps": 4, "batch_size": 15}
+    streamed = quick(**params).partial_fit(blocks)
+    np.testing.assert_array_equal(
+        streamed.transform(blocks), quick(**params).fit(blocks).transform(blocks)
+    )
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS[1:3], ids=repr)
+def test_a_complete_tokenizer_never_changes(quantizer, blocks, quick):
+    for tokenizer in (
+        quick(quantizer=quantizer, max_steps=3).fit(blocks),
+        quick(quantizer=quantizer, max_steps=1).partial_fit(blocks),
+    ):
+        assert tokenizer.is_complete_
+        before = pickle.dumps(tokenizer)
+        assert pickle.dumps(tokenizer.partial_fit(blocks + 1.0)) == before
+        with pytest.raises(ValueError, match="features"):
+            tokenizer.partial_fit(blocks[:, :20])
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        AmplitudeScaler(),
+        BinQuantizer(16, strategy="kmeans", centers="mean"),
+        BinQuantizer(16, limits=(0, 1)),
+        VectorQuantizer(8, random_state=0),
+    ],
+    ids=repr,
+)
+def test_what_the_first_batch_settles_stays(estimator, blocks):
+    first, later = blocks[:20], 3 * blocks[20:] - 1
+    streamed = clone(estimator).partial_fit(first)
+    before = pickle.dumps(streamed)
+    assert pickle.dumps(clone(estimator).fit(first)) == before
+    assert pickle.dumps(streamed.partial_fit(later)) == before
+    with pytest.raises(ValueError, match="NaN"):
+        streamed.partial_fit(np.full_like(later, np.nan))
+    with pytest.raises(ValueError, match="features"):
+        streamed.partial_fit(later[:, :20])
+
+
+def test_a_batch_that_fails_leaves_what_was_learned(blocks, quick):
+    tokenizer = quick(quantizer=VectorQuantizer(8), max_steps=9)
+    with pytest.raises(ValueError, match="NaN"):
+        tokenizer.partial_fit(np.full_like(blocks, np.nan))
+    assert not hasattr(tokenizer, "network_")
+    tokenizer.partial_fit(blocks)
+    before = pickle.dumps(tokenizer)
+    with pytest.raises(ValueError, match="diverged"):
+        tokenizer.partial_fit(blocks * 1e30)
+    assert pickle.dumps(tokenizer) == before
+    tokenizer.partial_fit(blocks)
+    assert tokenizer.n_steps_ == 2
+
+
+def test_a_stream_holds_nothing_out(blocks, quick):
+    tokenizer = quick(early_stopping=True)
+    assert not hasattr(tokenizer, "partial_fit")
+    with pytest.raises(AttributeError) as raised:
+        partial_fit(tokenizer, blocks)
+    assert "early_stopping=False" in str(raised.value.__cause__)
+
+
+def test_a_pipeline_learns_step_by_step(ecg):
+    tokenizer = make_paper_tokenizer(
+        block_size=25, limits="minmax", max_steps=4, random_state=0
+    )
+    tokenizer.set_params(tokenize__batch_size=36)
+    partial_fit(tokenizer, ecg.data[:72])
+    assert not tokenizer["tokenize"].is_complete_
+    assert not hasattr(tokenizer["quantize"], "edges_")  # latents still move
+    for batch in (ecg.data[72:144], ecg.data[144:]):
+        partial_fit(tokenizer, batch)
+    assert tokenizer["tokenize"].is_complete_
+    assert tokenizer["scale"].data_min_ == ecg.data[:72].min()
+    latents = tokenizer[:-1].transform(ecg.data[72:144])
+    assert tokenizer["quantize"].edges_[0] == latents.min()
+    assert tokenizer.transform(ecg.data).shape == (432, 10)
+
+
+def test_steps_that_are_passed_through_or_know_one_fit_only(ecg):
+    steps = FunctionTransformer(), "passthrough", GainShapeTokenizer(BinQuantizer(8))
+    tokenizer = make_pipeline(*steps)
+    for batch in (ecg.data[:50], ecg.data[50:]):
+        assert partial_fit(tokenizer, batch) is tokenizer
+    expected = clone(tokenizer).fit(ecg.data[:50]).transform(ecg.data[:50])
+    np.testing.assert_array_equal(tokenizer.transform(ecg.data[:50]), expected)
+    quantizer = partial_fit(BinQuantizer(8), ecg.data)
+    assert quantizer.n_tokens_ == 8
+
+
+def test_one_pass_learns_as_much_as_fit(ecg):
+    """The same windows in the same number of steps: no more than a tenth worse."""
+    rng = np.random.default_rng(0)
+    windows = rng.permutation(np.tile(ecg.data[:345], (40, 1)))
+    fitted = make_tokenizer(25, 64, max_steps=80, random_state=0)
+    streamed = clone(fitted)
+    for batch in np.array_split(windows, 10):
+        partial_fit(streamed, batch)
+    assert streamed["tokenize"].is_complete_
+    fitted.fit(windows)
+    scores = [neg_reconstruction_mse(t, ecg.data[345:]) for t in (streamed, fitted)]
+    assert scores[0] > 1.1 * scores[1]
