@@ -316,3 +316,18 @@ def test_the_corpus_benchmark(monkeypatch, capsys, ecg):
     shown = capsys.readouterr().out
     assert "10,800 tokens of 2 records, the same after each way" in shown
     assert shown.count("\n| through") == 3
+
+
+def test_the_onnx_benchmark(monkeypatch, capsys, ecg):
+    import benchmark_onnx as benchmark
+
+    monkeypatch.setattr(benchmark, "fetch_mitdb", lambda *a, **k: ecg)
+    monkeypatch.setattr(benchmark, "N_WINDOWS", 500)
+    monkeypatch.setattr(benchmark, "MAX_STEPS", 2)
+    name = "make_paper_tokenizer()"
+    one = {name: benchmark.tokenizers()[name]}
+    monkeypatch.setattr(benchmark, "tokenizers", lambda: one)
+    benchmark.main()
+    shown = capsys.readouterr().out
+    assert shown.count("| 500 |") == 1
+    assert "nan" not in shown

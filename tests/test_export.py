@@ -1,0 +1,407 @@
+"""ONNX models give the tokens and the windows that sktok gives, without PyTorch."""
+
+import copy
+import logging
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+
+import sktok.export
+from sktok import (
+    AmplitudeScaler,
+    BinQuantizer,
+    BlockSegmenter,
+    ConvAETokenizer,
+    VectorQuantizer,
+    make_paper_tokenizer,
+    make_tokenizer,
+)
+from sktok._inference import encode
+from sktok.corpus import Vocabulary
+from sktok.export import _Bins, to_onnx
+from sktok.metrics import neg_reconstruction_mse
+
+NEAR = 1e-5  # of the size of latents: what float32 rounding may move them by
+ROUNDINGS = 16 * np.finfo(np.float32).eps  # of the largest sample
+FILES = ["decoder.onnx", "encoder.onnx"]
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # makes `import torch` an ImportError
+import numpy as np
+import onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+results, x = {}, np.load("windows.npy")
+for name in ("encoder", "decoder"):
+    session = onnxruntime.InferenceSession(f"tokenizer/{name}.onnx", options)
+    (x,) = session.run(None, {session.get_inputs()[0].name: x})
+    results[name] = x
+np.savez("results.npz", **results)
+try:
+    import torch
+except ImportError:
+    print("no torch, no sktok:", "sktok" not in sys.modules)
+"""
+
+
+class Linear(torch.nn.Module):
+    """A user's own network."""
+
+    def __init__(self, block_size, latent_dim):
+        super().__init__()
+        self.down = torch.nn.Linear(block_size, latent_dim)
+        self.up = torch.nn.Linear(latent_dim, block_size)
+
+    def encode(self, x):
+        return self.down(x)
+
+    def decode(self, z):
+        return self.up(z)
+
+
+class Counting(Linear):
+    """Its Python counts windows, which torch must not take for a constant."""
+
+    def encode(self, x):
+        return (
+            torch.stack([self.down(x[:, i]) for i in range(x.shape[1])])
+            .reshape(x.shape[1], len(x), -1)
+            .transpose(0, 1)
+        )
+
+
+class Deciding(Linear):
+    """What it does depends on the signal."""
+
+    def encode(self, x):
+        return self.down(x) if x.mean() > 0 else -self.down(x)
+
+
+@pytest.fixture(scope="module")
+def windows(ecg):
+    """3,456 windows: each of the real ones with eight gains and offsets, in float32."""
+    rng = np.random.default_rng(0)
+    shape = 8, len(ecg.data), 1
+    varied = rng.uniform(0.5, 2, shape) * ecg.data + rng.uniform(-0.5, 0.5, shape)
+    return varied.reshape(-1, ecg.data.shape[1]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def recommended(ecg, tmp_path_factory):
+    """The recommended tokenizer, and the folder that it is exported to."""
+    folder = tmp_path_factory.mktemp("export") / "tokenizer"
+    tokenizer = make_tokenizer(max_steps=50, random_state=0).fit(ecg.data)
+    to_onnx(tokenizer, folder)
+    return tokenizer, folder
+
+
+@pytest.fixture(scope="module")
+def plain(ecg):
+    """A tokenizer without a network, which is exported in no time."""
+    return make_pipeline(BlockSegmenter(25), VectorQuantizer(16)).fit(ecg.data)
+
+
+def session_of(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4  # errors are raised: no need to print them, too
+    return onnxruntime.InferenceSession(path, options)
+
+
+def run(path, array):
+    """What a model makes of an array."""
+    session = session_of(path)
+    (result,) = session.run(None, {session.get_inputs()[0].name: array})
+    return result
+
+
+def quantizer_and_latents(tokenizer, X):
+    """The quantiser of a tokenizer, and what it is given for windows."""
+    tokenizer = getattr(tokenizer, "best_estimator_", tokenizer)
+    for _, step in getattr(tokenizer, "steps", [("tokenizer", tokenizer)]):
+        if isinstance(step, ConvAETokenizer) and step.quantizer_ is not None:
+            return step.quantizer_, encode(step.network_, X)
+        if hasattr(step, "n_tokens_"):
+            return step, X
+        if step != "passthrough":
+            X = step.transform(X)
+    raise AssertionError("no step makes tokens")
+
+
+def assert_equal_but_for_ties(tokenizer, X, found):
+    """Tokens are those of `transform`, or latents lie between both but for rounding."""
+    own = tokenizer.transform(X)
+    assert found.dtype == np.int64
+    assert found.shape == own.shape
+    differ = found != own
+    assert differ.mean() < 1e-4
+    quantizer, latents = quantizer_and_latents(tokenizer, X)
+    near = NEAR * np.sqrt(np.mean(latents**2))
+    if isinstance(quantizer, VectorQuantizer):
+        vectors = latents.reshape(*own.shape, -1)[differ]
+        own, found = (
+            np.linalg.norm(vectors - quantizer.codes_[tokens[differ]], axis=1)
+            for tokens in (own, found)
+        )
+        np.testing.assert_allclose(found, own, rtol=0, atol=near)
+    else:
+        sizes = np.atleast_1d(quantizer.n_bins)
+        digits = np.array(np.unravel_index(found, sizes))
+        lowest = np.unravel_index(quantizer.transform(latents - near), sizes)
+        highest = np.unravel_index(quantizer.transform(latents + near), sizes)
+        assert (lowest <= digits).all()
+        assert (digits <= highest).all()
+
+
+def assert_restored(tokenizer, tokens, restored):
+    expected = tokenizer.inverse_transform(tokens)
+    assert restored.dtype == np.float32
+    assert restored.shape == expected.shape
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(restored, expected, rtol=0, atol=ROUNDINGS * largest)
+
+
+def padded_clipped_digits(ecg, windows):
+    quantizer = BinQuantizer((8, 5, 3), strategy="quantile", centers="mean")
+    tokenizer = make_tokenizer(12, max_steps=10, random_state=0)
+    tokenizer.set_params(scale__clip=True, tokenize__quantizer=quantizer)
+    return tokenizer.fit(ecg.data), windows
+
+
+def paper(ecg, windows):
+    tokenizer = make_paper_tokenizer(max_steps=30, random_state=0, limits="minmax")
+    return tokenizer.fit(ecg.data), windows
+
+
+def paper_complete_process(ecg, windows):
+    tokenizer = make_paper_tokenizer(25, max_steps=30, random_state=0)
+    inside = BinQuantizer(256, limits=(-5, 5))
+    tokenizer.set_params(tokenize__quantizer=inside, quantize="passthrough")
+    return tokenizer.fit(ecg.data), windows
+
+
+def own_network_with_codes_behind(ecg, windows):
+    network = ConvAETokenizer(Linear, latent_dim=3, max_steps=30, random_state=0)
+    quantizer = VectorQuantizer(16, random_state=0)
+    steps = make_pipeline(BlockSegmenter(10), "passthrough", network, quantizer)
+    return steps.fit(ecg.data), windows
+
+
+def own_network_that_counts(ecg, windows):
+    """By itself, on blocks."""
+    tokenizer = ConvAETokenizer(
+        Counting, latent_dim=2, quantizer=BinQuantizer(16), max_steps=30, random_state=0
+    )
+    return tokenizer.fit(ecg.data.reshape(-1, 5, 50)), windows.reshape(-1, 5, 50)
+
+
+def rows_of_one_block(ecg, windows):
+    tokenizer = ConvAETokenizer(
+        Linear,
+        latent_dim=4,
+        quantizer=VectorQuantizer(16),
+        max_steps=30,
+        random_state=0,
+    )
+    return tokenizer.fit(ecg.data[:, :20]), windows[:, :20]
+
+
+def searched_bins_of_samples(ecg, windows):
+    steps = [
+        ("scale", AmplitudeScaler((-2.0, 3.0))),
+        ("quantize", BinQuantizer(strategy="kmeans")),
+    ]
+    grid = {"quantize__n_bins": [8, 16]}
+    search = GridSearchCV(Pipeline(steps), grid, scoring=neg_reconstruction_mse, cv=2)
+    return search.fit(ecg.data), windows
+
+
+def codes_far_from_zero(ecg, windows):
+    """Of samples as a converter of 11 bits gives them."""
+    tokenizer = make_pipeline(BlockSegmenter(10), VectorQuantizer(256, random_state=0))
+    return tokenizer.fit(200 * ecg.data + 1024), 200 * windows + 1024
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        padded_clipped_digits,
+        paper,
+        paper_complete_process,
+        own_network_with_codes_behind,
+        own_network_that_counts,
+        rows_of_one_block,
+        searched_bins_of_samples,
+        codes_far_from_zero,
+    ],
+)
+def test_tokens_and_windows_are_those_of_sktok(recipe, ecg, windows, tmp_path):
+    tokenizer, X = recipe(ecg, windows)
+    to_onnx(tokenizer, tmp_path / "tokenizer")
+    encoder, decoder = (tmp_path / "tokenizer" / f"{n}coder.onnx" for n in ("en", "de"))
+    for path in (encoder, decoder):
+        onnx.checker.check_model(path, full_check=True)
+    tokens = run(encoder, X)
+    assert_equal_but_for_ties(tokenizer, X, tokens)
+    assert_restored(tokenizer, tokens, run(decoder, tokens))
+    for n_windows in (1, 3):
+        few = run(encoder, X[:n_windows])
+        assert_equal_but_for_ties(tokenizer, X[:n_windows], few)
+        assert_restored(tokenizer, few, run(decoder, few))
+
+
+def test_a_device_without_torch(recommended, windows):
+    tokenizer, folder = recommended
+    np.save(folder.parent / "windows.npy", windows)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH],
+        cwd=folder.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "no torch, no sktok: True\n"
+    results = np.load(folder.parent / "results.npz")
+    assert_equal_but_for_ties(tokenizer, windows, results["encoder"])
+    assert_restored(tokenizer, results["encoder"], results["decoder"])
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "quantile", "kmeans"])
+@pytest.mark.parametrize("n_bins", [2, 37, (5, 3)])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e-39, 1e30])
+def test_bins_are_exact(strategy, n_bins, scale):
+    rng = np.random.default_rng(0)
+    training = rng.normal(size=(300, 1, 2)) * scale
+    quantizer = BinQuantizer(n_bins, strategy=strategy).fit(training)
+    edges = np.hstack(quantizer.edges_).astype(np.float32)
+    beside = [np.nextafter(edges, np.float32(end)) for end in (-np.inf, np.inf)]
+    values = np.hstack([edges, *beside, training.ravel(), -3e37, 3e37])
+    pairs = np.stack([values, rng.permutation(values)], axis=1)
+    pairs = pairs[:, np.newaxis].astype(np.float32)
+    module = _Bins(quantizer)
+    tokens = module(torch.from_numpy(pairs)).numpy()
+    np.testing.assert_array_equal(tokens, quantizer.transform(pairs))
+    restored = module.inverse(torch.from_numpy(tokens)).numpy()
+    expected = quantizer.inverse_transform(tokens).astype(np.float32)
+    np.testing.assert_array_equal(restored, expected)
+
+
+def test_a_device_knows_whose_tokens_it_makes(recommended):
+    tokenizer, folder = recommended
+    facts = asdict(Vocabulary.from_tokenizer(tokenizer))
+    expected = {f"sktok.{name}": str(value) for name, value in facts.items()}
+    expected["sktok.version"] = sktok.__version__
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    for name in FILES:
+        session = session_of(folder / name)
+        assert session.get_modelmeta().custom_metadata_map == expected
+        (opset,) = onnx.load(folder / name).opset_import
+        assert (opset.domain, opset.version) == ("", 18)
+
+
+def test_files_tell_nothing_of_the_machine(recommended):
+    _, folder = recommended
+    for name in FILES:
+        content = (folder / name).read_bytes()
+        for module in (torch, sktok):
+            assert str(Path(module.__file__).parent).encode() not in content
+        assert len(content) < 200_000
+
+
+def test_tokens_outside_the_vocabulary(recommended):
+    tokenizer, folder = recommended
+    tokens = np.zeros((2, 25), np.int64)
+    for token in (256, -257, 2**40):
+        tokens[1, 7] = token
+        with pytest.raises(Exception, match="out of data bounds"):
+            run(folder / "decoder.onnx", tokens)
+    tokens[1, 7] = -1
+    restored = run(folder / "decoder.onnx", tokens)
+    tokens[1, 7] = 255
+    assert_restored(tokenizer, tokens, restored)
+
+
+def test_the_tokenizer_is_left_as_it_was(recommended, ecg):
+    tokenizer, folder = recommended
+    fingerprint = Vocabulary.from_tokenizer(tokenizer).fingerprint
+    exported = session_of(folder / "encoder.onnx").get_modelmeta()
+    assert exported.custom_metadata_map["sktok.fingerprint"] == fingerprint
+    again = copy.deepcopy(tokenizer).set_params(tokenize__warm_start=True)
+    again.set_params(tokenize__max_steps=1).fit(ecg.data)  # weights still learn
+    assert Vocabulary.from_tokenizer(again).fingerprint != fingerprint
+
+
+def test_a_folder_is_whole_or_not_there(plain, tmp_path, monkeypatch, capfd):
+    save = torch.onnx.ONNXProgram.save
+
+    def disk_full(program, path):
+        if Path(path).name == "decoder.onnx":
+            raise OSError("No space left on device")
+        save(program, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.onnx.ONNXProgram, "save", disk_full)
+        with pytest.raises(OSError, match="No space left"):
+            to_onnx(plain, tmp_path / "tokenizer")
+    assert not (tmp_path / "tokenizer").exists()
+    (unfinished,) = (path.read_bytes() for path in tmp_path.glob(".*/encoder.onnx"))
+    to_onnx(plain, tmp_path / "tokenizer")
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer"]
+    assert (tmp_path / "tokenizer" / "encoder.onnx").read_bytes() == unfinished
+    assert capfd.readouterr() == ("", "")  # and nothing was said
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    assert not logger.disabled
+    monkeypatch.setattr(sktok.export, "_export", lambda *a, **k: None)
+    with pytest.raises(FileExistsError, match="choose another name"):
+        to_onnx(plain, tmp_path / "tokenizer")
+
+
+def test_a_search_of_tokens_is_refused(recommended, tmp_path):
+    tokenizer = copy.deepcopy(recommended[0]).set_params(tokenize__n_candidates=6)
+    with pytest.raises(ValueError, match=r"n_candidates=6 .* set n_candidates=1"):
+        to_onnx(tokenizer, tmp_path / "tokenizer")
+
+
+def test_a_step_that_is_not_known_is_named(ecg, tmp_path):
+    tokenizer = make_pipeline(PCA(2), BinQuantizer(4)).fit(ecg.data)
+    with pytest.raises(TypeError, match=r"pca=PCA cannot .* BinQuantizer, .*'passthr"):
+        to_onnx(tokenizer, tmp_path / "tokenizer")
+
+
+def test_what_makes_no_tokens_is_refused(ecg, tmp_path):
+    with pytest.raises(ValueError, match="n_tokens_"):
+        to_onnx(make_pipeline(AmplitudeScaler()).fit(ecg.data), tmp_path / "tokenizer")
+    for unfitted in (make_tokenizer(), ConvAETokenizer()):
+        with pytest.raises(NotFittedError):
+            to_onnx(unfitted, tmp_path / "tokenizer")
+
+
+def test_a_network_that_torch_cannot_export(blocks, tmp_path):
+    tokenizer = ConvAETokenizer(
+        Deciding, quantizer=BinQuantizer(4), max_steps=1, random_state=0
+    )
+    tokenizer.fit(blocks)
+    with pytest.raises(ValueError, match="from windows to tokens: a network of one's"):
+        to_onnx(tokenizer, tmp_path / "tokenizer")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+def test_a_missing_package_is_named(plain, package, tmp_path, monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == "onnxscript"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"pip install 'sktok\[onnx\]'"):
+        to_onnx(plain, tmp_path / "tokenizer")
