@@ -67,7 +67,7 @@ def test_a_worker_of_joblib_uses_one_of_two_threads(backend):
 
 
 def test_a_worker_of_dask_uses_one_of_two_threads():
-    settings = {"processes": False, "dashboard_address": None}
+    settings = {"processes": False, "dashboard_address": ":0"}
     with (
         distributed.Client(n_workers=1, threads_per_worker=2, **settings),
         parallel_config("dask"),
