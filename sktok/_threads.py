@@ -1,5 +1,6 @@
 """How many threads torch computes with, and where. Torch only."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,6 +9,9 @@ import torch
 from joblib.parallel import get_active_backend
 
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # OpenMP's threads do not live on in a fork, and GNU's waits for them for ever.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def n_threads():

@@ -23,8 +23,11 @@ _SAMPLES_AT_ONCE = 2**22  # of an array on the disk
 
 
 def forget(estimator):
-    """Drop what an earlier `fit` learned, so that one that fails leaves nothing."""
-    for name in [n for n in vars(estimator) if n.endswith("_") and n[0] != "_"]:
+    """Drop what an earlier `fit` learned, so that one that fails leaves nothing.
+
+    What was learned last, by which an estimator is known to be fitted, goes first.
+    """
+    for name in [n for n in reversed(vars(estimator)) if n[-1] == "_" != n[0]]:
         delattr(estimator, name)
 
 
