@@ -6,7 +6,7 @@ BIN := .venv/bin
 # lets scikit-learn run the check that it would skip.
 PYTEST := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test generate format paper rate bench clean
+.PHONY: demo test generate format paper rate bench fuzz soak archive scale clean
 
 demo: .venv/installed  ## real ECG to tokens and back, in demo/
 	$(BIN)/python examples/plot_tokenize_ecg.py demo
@@ -31,6 +31,18 @@ rate: .venv/installed  ## docs/rate_distortion.md: needs MIT-BIH, see fetch_mitd
 
 bench: .venv/rivals  ## the tables of docs/speed.md
 	$(BIN)/python examples/benchmark_speed.py
+
+fuzz: .venv/fuzz  ## a million odd inputs and altered files, in an hour
+	SKTOK_FUZZ_CASES=$(CASES) SKTOK_FUZZ_SEED=$(SEED) $(PYTEST) -q tests/fuzz
+
+soak: .venv/installed  ## half an hour: does memory grow, do tokens drift?
+	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmark_soak.py
+
+archive: .venv/installed  ## 50 GB of windows, in the memory of a laptop
+	$(BIN)/python examples/benchmark_archive.py
+
+scale: .venv/installed  ## the table of docs/scale.md
+	$(BIN)/python examples/benchmark_dask.py
 
 clean:
 	rm -rf .venv demo generated .pytest_cache .ruff_cache .hypothesis

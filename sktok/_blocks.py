@@ -8,7 +8,14 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sktok._estimator import Estimator
-from sktok._windows import FLOATS, feature_names, forget, in_slices, validate_inverse
+from sktok._windows import (
+    FLOATS,
+    feature_names,
+    forget,
+    in_slices,
+    require_plain,
+    validate_inverse,
+)
 
 
 def segment(windows, block_size):
@@ -100,7 +107,7 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
             If `block_size` is larger than the window.
         """
         forget(self)
-        X = validate_data(self, X, dtype=FLOATS)
+        X = validate_data(self, require_plain(self, X, reset=True), dtype=FLOATS)
         window_length = X.shape[1]
         if self.block_size > window_length:
             raise ValueError(
@@ -132,6 +139,7 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
             If the windows are not as long as those seen in `fit`.
         """
         check_is_fitted(self, "n_blocks_")
+        X = require_plain(self, X, reset=False)
         X = validate_data(self, X, reset=False, dtype=FLOATS)
         return segment(X, self.block_size_)
 

@@ -16,6 +16,7 @@ from sktok._windows import (
     forget,
     in_slices,
     require_finite,
+    require_plain,
     vocabulary_size,
 )
 
@@ -189,7 +190,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         from sktok._recipes import make_tokenizer
 
         forget(self)
-        X = validate_data(self, X, dtype=FLOATS)
+        X = validate_data(self, require_plain(self, X, reset=True), dtype=FLOATS)
         lowest, highest = limits(X)
         with np.errstate(over="ignore", invalid="ignore"):
             typical = typical_range(highest - lowest)
@@ -232,6 +233,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
             lie beyond the bins of offset and gain.
         """
         check_is_fitted(self, "tokenizer_")
+        X = require_plain(self, X, reset=False)
         X = validate_data(self, X, reset=False, dtype=FLOATS)
         offset, gain, shapes = gain_and_shape(X, self.offsets_, self.gains_)
         tokens = np.column_stack([offset, gain, _tokens(self.tokenizer_, shapes)])

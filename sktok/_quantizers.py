@@ -15,6 +15,7 @@ from sktok._windows import (
     feature_names,
     forget,
     in_slices,
+    refuse_masks_and_dates,
     validate_interval,
     validate_windows,
 )
@@ -129,16 +130,17 @@ def kmeans_codes(vectors, n_codes, max_iter, random_state):
 
 def validate_tokens(tokens, n_tokens, width):
     """Check tokens: integers in ``range(n_tokens)``, `width` of them in a row."""
+    tokens = refuse_masks_and_dates(tokens)
+    if len(tokens.shape) == 2 and tokens.shape[1] != width:
+        raise ValueError(
+            f"tokens have {tokens.shape[1]} columns, expected {width}: one row holds "
+            "all tokens of a window, as transform gives them."
+        )
     tokens = check_array(tokens, dtype=None, input_name="tokens")
     if tokens.dtype.kind not in "iu":
         raise TypeError(
             f"tokens have dtype {tokens.dtype}, expected integers: convert them with "
             "astype(int) if they are whole numbers."
-        )
-    if tokens.shape[1] != width:
-        raise ValueError(
-            f"tokens have {tokens.shape[1]} columns, expected {width}: one row holds "
-            "all tokens of a window, as transform gives them."
         )
     low, high = int(tokens.min()), int(tokens.max())
     if low < 0 or high >= n_tokens:

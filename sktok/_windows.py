@@ -50,13 +50,10 @@ def validate_windows(estimator, X, *, reset, dtype=FLOATS):
     With ``reset=True`` the shape of a row is remembered in
     ``estimator.row_shape_``; else it has to be the same.
     """
-    row_shape = None
-    if not hasattr(X, "ndim"):
-        X = np.asarray(X)
-    if X.ndim == 3:
-        X = np.asarray(X)
+    X, row_shape = require_plain(estimator, X, reset=reset), None
+    if len(X.shape) == 3:
         row_shape = X.shape[1:]
-        X = X.reshape(len(X), math.prod(row_shape))
+        X = np.asarray(X).reshape(len(X), math.prod(row_shape))
     with np.errstate(over="ignore"):  # an overflow to infinity is refused as such
         X = validate_data(estimator, X, reset=reset, dtype=dtype)
     row_shape = row_shape or X.shape[1:]
@@ -68,8 +65,39 @@ def validate_windows(estimator, X, *, reset, dtype=FLOATS):
 
 def validate_inverse(estimator, X, row_shape):
     """Check what goes back through `inverse_transform`: rows of `row_shape`."""
-    X = check_array(X, dtype=FLOATS, ensure_2d=False, allow_nd=True, input_name="X")
-    _check_row_shape(estimator, X.shape[1:], row_shape)
+    X = refuse_masks_and_dates(X)
+    _check_row_shape(estimator, tuple(X.shape[1:]), row_shape)
+    return check_array(X, dtype=FLOATS, ensure_2d=False, allow_nd=True, input_name="X")
+
+
+def require_plain(estimator, X, *, reset):
+    """`X`, unless it is masked, dates, or rows of another length than in `fit`.
+
+    What is refused is refused before it is copied: it may be far too large for that.
+    """
+    X = refuse_masks_and_dates(X)
+    if not reset and len(X.shape) in (2, 3):
+        n_features = math.prod(X.shape[1:])
+        if n_features != estimator.n_features_in_:
+            raise ValueError(
+                f"X has {n_features} features, but {type(estimator).__name__} is "
+                f"expecting {estimator.n_features_in_} features as input."
+            )
+    return X
+
+
+def refuse_masks_and_dates(X):
+    """`X`, with a shape, unless it would be taken for numbers that it does not hold."""
+    if not hasattr(X, "shape"):
+        X = np.asarray(X)
+    if np.ma.is_masked(X):
+        raise ValueError(
+            "The array has masked values, which are none: leave these rows out."
+        )
+    if getattr(getattr(X, "dtype", None), "kind", None) in ("m", "M"):
+        raise ValueError(
+            f"The array holds dates or times ({X.dtype}), expected numbers."
+        )
     return X
 
 

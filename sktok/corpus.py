@@ -22,14 +22,15 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from numbers import Real
+from itertools import chain
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
 from joblib import hash as joblib_hash
 from sklearn.utils import Bunch, check_array
 
-from sktok._windows import vocabulary_size
+from sktok._windows import FLOATS, refuse_masks_and_dates, vocabulary_size
 from sktok.datasets import load_wfdb, record_names
 
 try:
@@ -49,6 +50,7 @@ _FORMAT_VERSION = 1
 _SPLITS = ("train", "val")
 _SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<sep>", "<missing>")
 _JOURNAL = "records.jsonl"
+_LARGEST_WINDOW = 2**24  # samples or tokens
 
 
 def _fingerprint(tokenizer):
@@ -111,6 +113,12 @@ class Vocabulary:
     fingerprint : str
         Hash of what the tokenizer learned.
 
+    Raises
+    ------
+    ValueError
+        If a size is not an int of at least 1, if there are more tokens than ids of 32
+        bits, or more than 2**24 samples or tokens in a window.
+
     Attributes
     ----------
     pad_id, bos_id, eos_id, sep_id, missing_id : int
@@ -146,6 +154,20 @@ class Vocabulary:
 
     pad_id, bos_id, eos_id, sep_id, missing_id = range(len(_SPECIAL_TOKENS))
 
+    def __post_init__(self):
+        largest = {
+            "n_tokens": 2**32 - len(_SPECIAL_TOKENS),  # so that ids have 32 bits
+            "tokens_per_window": _LARGEST_WINDOW,
+            "window_length": _LARGEST_WINDOW,
+        }
+        for name, most in largest.items():
+            value = getattr(self, name)
+            is_int = isinstance(value, Integral) and not isinstance(value, bool)
+            if not (is_int and 1 <= value <= most):
+                raise ValueError(f"{name}={value!r}: expected an int from 1 to {most}.")
+        if not isinstance(self.fingerprint, str):
+            raise ValueError(f"fingerprint={self.fingerprint!r}: expected a str.")
+
     @classmethod
     def from_tokenizer(cls, tokenizer):
         """Build the vocabulary of a fitted tokenizer.
@@ -163,7 +185,7 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            If the tokenizer does not make tokens.
+            If the tokenizer does not make tokens, or has more than 32 bits can count.
         """
         tokenizer = getattr(tokenizer, "best_estimator_", tokenizer)  # of a search
         return cls(
@@ -207,15 +229,17 @@ class Vocabulary:
         ValueError
             If a token is outside the vocabulary, or rows have another length.
         """
-        tokens = np.asarray(tokens)
+        tokens = np.asarray(refuse_masks_and_dates(tokens))
         if tokens.dtype.kind not in "iu":
             raise TypeError(f"tokens have dtype {tokens.dtype}, expected integers.")
-        tokens = tokens.astype(np.int64, copy=False)
         if tokens.ndim != 2 or tokens.shape[1] != self.tokens_per_window:
             raise ValueError(
                 f"tokens have shape {tokens.shape}, expected (n_windows, "
                 f"{self.tokens_per_window}), as the tokenizer's transform gives them."
             )
+        if tokens.dtype == np.uint64:  # whose largest would be -1, a missing window
+            tokens = np.minimum(tokens, np.uint64(np.iinfo(np.int64).max))
+        tokens = tokens.astype(np.int64, copy=False)
         missing = (tokens == -1).all(axis=1)
         present = tokens[~missing]
         if present.size and not 0 <= present.min() <= present.max() < self.n_tokens:
@@ -267,17 +291,17 @@ class Vocabulary:
         return tokens
 
     def _checked(self, ids):
-        ids = np.asarray(ids)
-        if ids.size == 0:
-            return ids.astype(self.dtype)
-        ids = check_array(ids, dtype=None, ensure_2d=False, input_name="ids")
-        if ids.dtype.kind not in "iu":
-            raise TypeError(f"ids have dtype {ids.dtype}, expected integers.")
+        ids = np.asarray(refuse_masks_and_dates(ids))
+        if ids.shape == (0,):
+            return np.empty(0, self.dtype)  # a list of none is one of floats
         if ids.ndim != 1:
             raise ValueError(
                 f"ids have shape {ids.shape}, expected one sequence: give the rows one "
                 "by one."
             )
+        ids = check_array(ids, dtype=None, ensure_2d=False, input_name="ids")
+        if ids.dtype.kind not in "iu":
+            raise TypeError(f"ids have dtype {ids.dtype}, expected integers.")
         if ids.min() < 0 or ids.max() >= len(self):
             raise ValueError(
                 f"ids run from {ids.min()} to {ids.max()}, outside the vocabulary of "
@@ -476,7 +500,9 @@ def write_corpus(
         If the source holds no record, one without windows, one of another window
         length, two of the same name, or two that differ in sampling frequency or unit;
         if `groups` names a record that is not there; or if an interrupted run had other
-        settings.
+        settings, or left files that are damaged.
+    TypeError
+        If windows are not numbers.
 
     See Also
     --------
@@ -549,9 +575,10 @@ def read_corpus(folder):
     Raises
     ------
     FileNotFoundError
-        If there is no corpus of that name.
+        If there is no corpus of that name, or a file of it is missing.
     ValueError
-        If a file of it is damaged.
+        If `corpus.json`, `records.jsonl` or the size of a file is damaged. Ids are not
+        read: what is no id any more is found where it is decoded.
 
     See Also
     --------
@@ -560,11 +587,13 @@ def read_corpus(folder):
     folder = Path(folder)
     settings = _read_json(folder / "corpus.json", "sktok.corpus")
     records, _ = _read_journal(folder)
-    vocabulary = Vocabulary._from_dict(settings["vocabulary"], folder / "corpus.json")
-    if settings["dtype"] != vocabulary.dtype.str:
+    vocabulary = Vocabulary._from_dict(
+        settings.get("vocabulary"), folder / "corpus.json"
+    )
+    if settings.get("dtype") != vocabulary.dtype.str:
         raise ValueError(
             f"{folder} was written in the byte order of another machine, "
-            f"{settings['dtype']}: write it anew here."
+            f"{settings.get('dtype')}: write it anew here."
         )
     corpus = Bunch(vocabulary=vocabulary, records=records)
     for split, n_ids in _n_ids(records).items():
@@ -621,6 +650,12 @@ def _records_of_bunch(ecg):
             f"source holds a {type(ecg).__name__} without {', '.join(sorted(absent))}: "
             "give what a loader of sktok.datasets returns, or arrays."
         )
+    lengths = {key: len(ecg[key]) for key in ("data", "record", "groups", "start")}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"source holds a {type(ecg).__name__} of unequal lengths, {lengths}: "
+            "expected one of each for each window."
+        )
     names = np.asarray(ecg["record"])
     changes = np.flatnonzero(names[1:] != names[:-1]) + 1
     for rows in np.split(np.arange(len(names)), changes):
@@ -675,13 +710,22 @@ def _split_of(group, validation):
 
 def _encode_record(record, ecg, tokenizer, vocabulary):
     """Ids of a record, and what the journal says of it."""
-    windows, length = np.asarray(ecg["data"]), vocabulary.window_length
-    if windows.ndim != 2 or windows.shape[1] != length or not len(windows):
+    windows, length = ecg["data"], vocabulary.window_length
+    shape = np.shape(windows)
+    if len(shape) != 2 or shape[1] != length or not shape[0]:
         raise ValueError(
-            f"Record {record} has windows of shape {windows.shape}, expected at least "
+            f"Record {record} has windows of shape {shape}, expected at least "
             f"one of {length} samples: (n_windows, {length}), as the tokenizer was "
             "fitted on."
         )
+    dtype = np.asarray(windows).dtype
+    if dtype.kind in "cmM":
+        raise TypeError(f"Record {record} holds {dtype}, expected real numbers.")
+    if np.ma.isMaskedArray(windows):
+        windows = windows.astype(np.float64).filled(np.nan)
+    windows = check_array(
+        windows, dtype=FLOATS, ensure_all_finite="allow-nan", input_name=record
+    )
     tokens = np.full((len(windows), vocabulary.tokens_per_window), -1)
     present = ~np.isnan(windows).any(axis=1)
     if present.any():
@@ -746,9 +790,45 @@ def _append(folder, entry, ids):
 
 def _read_journal(folder):
     """The whole lines of the journal, and their length in bytes."""
-    content = (folder / _JOURNAL).read_bytes()
+    path = folder / _JOURNAL
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}.")
+    content = path.read_bytes()
     content = content[: content.rfind(b"\n") + 1]
-    return [json.loads(line) for line in content.splitlines()], len(content)
+    entries, firsts = [], dict.fromkeys(_SPLITS, 0)
+    for number, line in enumerate(content.splitlines(), 1):
+        entry = _parsed(line, path)
+        if not _is_entry(entry) or entry["first"] != firsts[entry["split"]]:
+            raise ValueError(
+                f"Line {number} of {path} does not tell of a record behind the others: "
+                "it is damaged, write the corpus anew."
+            )
+        firsts[entry["split"]] += entry["n_ids"]
+        entries.append(entry)
+    return entries, len(content)
+
+
+def _is_entry(entry):
+    """Whether what a line of the journal says can be true."""
+    try:
+        texts = [entry["record"], entry["group"]]
+        runs = np.array(entry["runs"], dtype=np.int64, ndmin=2)
+        n_windows = runs[:, 1].tolist()
+        numbers = [entry["first"], entry["n_ids"], *chain(*entry["runs"])]
+        return (
+            all(isinstance(text, str) for text in texts)
+            and all(type(number) is int for number in numbers)
+            and entry["split"] in _SPLITS
+            and isinstance(entry["fs"], float | None)
+            and isinstance(entry["unit"], str | None)
+            and runs.shape[1] == 2
+            and min(n_windows) > 0
+            and entry["first"] >= 0
+            # <bos>, <eos>, <sep> between runs, and an id for each window at least
+            and entry["n_ids"] > sum(n_windows) + len(runs)
+        )
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):
+        return False
 
 
 def _resume(unfinished, settings):
@@ -915,7 +995,12 @@ def _rows(corpus, split, windows_per_row):
         if entry["split"] != split:
             continue
         ids = np.asarray(corpus[split][entry["first"] :][: entry["n_ids"]])
-        window_starts = vocabulary._window_starts(ids)
+        window_starts = vocabulary._window_starts(vocabulary._checked(ids))
+        if len(window_starts) != sum(n_windows for _, n_windows in entry["runs"]):
+            raise ValueError(
+                f"The ids of record {entry['record']} are not those of its windows: "
+                "they are damaged, write the corpus anew."
+            )
         cuts, starts, n_before = [], [], 0
         for start, n_windows in entry["runs"]:
             offsets = np.arange(0, n_windows, windows_per_row)
@@ -979,7 +1064,10 @@ def write_auto_tokenizer(folder, vocabulary):
         clean_up_tokenization_spaces=False,
     )
     with _whole_folder(folder, "tokenizer") as unfinished:
-        tokenizer.save_pretrained(unfinished)
+        try:
+            tokenizer.save_pretrained(unfinished)
+        except Exception as error:  # tokenizers, in Rust, knows no OSError
+            raise OSError(*error.args) from error
         vocabulary.to_json(unfinished / "vocabulary.json")
 
 
@@ -1005,6 +1093,11 @@ def _whole_folder(folder, kind):
     if kind != "corpus":  # which goes on where it was interrupted
         shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True, exist_ok=True)
+    for path in (unfinished, *unfinished.iterdir()):
+        if path.is_symlink() or not (path == unfinished or path.is_file()):
+            raise FileExistsError(
+                f"{path} is a link, or no file, which sktok does not make: delete it."
+            )
     try:
         yield unfinished
     except OSError as error:
@@ -1035,22 +1128,28 @@ def _replace_json(path, content):
     """Write a file of JSON that is whole or not there."""
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.partial")
-    with open(unfinished, "w") as file:
+    unfinished.unlink(missing_ok=True)
+    with open(unfinished, "x") as file:  # so that nothing is written through a link
         file.write(json.dumps(content, indent=2) + "\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(unfinished, path)
 
 
+def _parsed(content, path):
+    """What JSON says."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+
+
 def _read_json(path, expected):
     """The content of a file of JSON of that format."""
     path = Path(path)
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"There is no {expected} {path}.") from error
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON, and no {expected}: {error}") from error
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {expected} {path}.")
+    content = _parsed(path.read_bytes(), path)
     if not isinstance(content, dict) or content.get("format") != expected:
         raise ValueError(
             f"{path} is no {expected}, which it should name as its format."

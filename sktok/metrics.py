@@ -7,12 +7,14 @@ calls `transform` and `inverse_transform` of any transformer or Pipeline that ha
 import math
 import warnings
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import sleepecg
 from scipy.stats import entropy
 from sklearn.utils import check_array
+
+from sktok._windows import refuse_masks_and_dates
 
 __all__ = [
     "heartbeat_f1",
@@ -89,7 +91,8 @@ def neg_reconstruction_mse(estimator, X, y=None):
     ... )
     """
     X, X_hat = _same_shape(X, reconstruct(estimator, X))
-    return -float(np.mean((X - X_hat) ** 2))
+    with np.errstate(over="ignore"):  # to minus infinity, as it should
+        return -float(np.mean((X - X_hat) ** 2))
 
 
 def neg_reconstruction_mae(estimator, X, y=None):
@@ -113,7 +116,8 @@ def neg_reconstruction_mae(estimator, X, y=None):
         In the unit of `X`; 0 is best.
     """
     X, X_hat = _same_shape(X, reconstruct(estimator, X))
-    return -float(np.mean(np.abs(X - X_hat)))
+    with np.errstate(over="ignore"):  # to minus infinity, as it should
+        return -float(np.mean(np.abs(X - X_hat)))
 
 
 def neg_prd(estimator, X, y=None):
@@ -265,16 +269,18 @@ def _noise_to_signal(X, X_hat, centered):
 
 def _same_shape(X, X_hat):
     """A signal and its reconstruction as arrays of float64, if they match."""
-    X, X_hat = (
-        check_array(x, dtype=np.float64, ensure_2d=False, allow_nd=True)
+    if np.shape(X) != np.shape(X_hat):
+        raise ValueError(
+            f"The signal has shape {np.shape(X)} and the reconstruction "
+            f"{np.shape(X_hat)}, expected the same: compare a signal with its own "
+            "reconstruction."
+        )
+    return tuple(
+        check_array(
+            refuse_masks_and_dates(x), dtype=np.float64, ensure_2d=False, allow_nd=True
+        )
         for x in (X, X_hat)
     )
-    if X.shape != X_hat.shape:
-        raise ValueError(
-            f"The signal has shape {X.shape} and the reconstruction {X_hat.shape}, "
-            "expected the same: compare a signal with its own reconstruction."
-        )
-    return X, X_hat
 
 
 def heartbeat_f1(X, X_hat, fs, *, tolerance=0.05):
@@ -292,7 +298,7 @@ def heartbeat_f1(X, X_hat, fs, *, tolerance=0.05):
         Its reconstruction.
 
     fs : float
-        Sampling frequency in Hz.
+        Sampling frequency in Hz, above 60.
 
     tolerance : float, default=0.05
         In seconds.
@@ -302,6 +308,12 @@ def heartbeat_f1(X, X_hat, fs, *, tolerance=0.05):
     float
         Harmonic mean of precision and sensitivity, between 0 and 1; 1 if there is no
         heartbeat in either.
+
+    Raises
+    ------
+    ValueError
+        If the signals are not finite, differ in shape or last less than two seconds,
+        from which the detector learns; or if `fs` or `tolerance` are out of range.
 
     Examples
     --------
@@ -313,19 +325,38 @@ def heartbeat_f1(X, X_hat, fs, *, tolerance=0.05):
     >>> round(heartbeat_f1(ecg.data, reconstruct(quantizer, ecg.data), ecg.fs), 3)
     0.993
     """
+    if not (isinstance(fs, Real) and 60 < fs < math.inf):
+        raise ValueError(f"fs={fs!r}: expected a number above 60 (Hz).")
+    if not (isinstance(tolerance, Real) and 0 <= tolerance < math.inf):
+        raise ValueError(f"tolerance={tolerance!r}: expected seconds, 0 or more.")
     X, X_hat = (x.ravel() for x in _same_shape(X, X_hat))
+    if X.size < 2 * fs:
+        raise ValueError(
+            f"The signal has {X.size} samples at {fs} Hz, expected two seconds or "
+            "more: give consecutive windows of a record."
+        )
     beats, found = _heartbeats(X, fs), _heartbeats(X_hat, fs)
     if not (len(beats) and len(found)):
         return float(len(beats) == len(found))
-    compared = sleepecg.compare_heartbeats(found, beats, round(tolerance * fs))
+    tolerated = min(round(tolerance * fs), X.size)
+    shift = 2 * tolerated  # since sleepecg fails on beats closer to the start
+    compared = sleepecg.compare_heartbeats(found + shift, beats + shift, tolerated)
     return 2 * len(compared.TP) / (len(beats) + len(found))
 
 
 def _heartbeats(signal, fs):
     """Sample indices of the R-peaks; a flat line has none."""
+    _, exponent = np.frexp(np.abs(signal).max())
+    signal = np.ldexp(signal, -exponent)  # squares of huge values would overflow
     if np.ptp(signal) == 0:
         return np.array([], dtype=int)
-    return sleepecg.detect_heartbeats(signal, fs)
+    # sleepecg learns from two seconds behind a flat start, be they there or not, and
+    # has room for one beat less than there may be: without filling, it writes past
+    # the end of its memory.
+    is_short = len(signal) - np.argmax(signal != signal[0]) < 2 * fs
+    filling = math.ceil((2 if is_short else 0.2) * fs)
+    beats = sleepecg.detect_heartbeats(np.pad(signal, (0, filling), "edge"), fs)
+    return beats[beats < len(signal)]
 
 
 def lowest_rate_within(
@@ -457,6 +488,8 @@ def token_usage(tokens, n_tokens):
     0.0078125
     """
     used = np.unique(_as_tokens(tokens))
+    if not isinstance(n_tokens, Integral):
+        raise TypeError(f"n_tokens={n_tokens!r}: expected an int.")
     if used[0] < 0 or used[-1] >= n_tokens:
         raise ValueError(
             f"tokens run from {used[0]} to {used[-1]}, outside the vocabulary of "
@@ -466,7 +499,7 @@ def token_usage(tokens, n_tokens):
 
 
 def _as_tokens(tokens):
-    tokens = np.asarray(tokens)
+    tokens = np.asarray(refuse_masks_and_dates(tokens))
     if tokens.dtype.kind not in "iu":
         raise TypeError(f"tokens have dtype {tokens.dtype}, expected integers.")
     if not tokens.size:

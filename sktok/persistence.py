@@ -146,7 +146,7 @@ def load(path):
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no tokenizer {path}.") from error
     try:
-        _check_size(content)
+        _check_files(content)
         tokenizer = skops.io.loads(content, trusted=_TRUSTED)
         _rehearse(tokenizer)
     except Exception as error:  # a damaged file leads to errors of any type
@@ -157,11 +157,16 @@ def load(path):
     return tokenizer
 
 
-def _check_size(content):
-    """Raise if files in the archive are larger together than the archive."""
+def _check_files(content):
+    """Raise if the archive unpacks to more than it is, or to numbers that are none."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if sum(file.file_size for file in archive.infolist()) > len(content):
             raise ValueError("what it unpacks to is larger than the file")
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                array = np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise ValueError(f"{name} has values that are not finite")
 
 
 def _rehearse(tokenizer):

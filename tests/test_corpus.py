@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from sklearn.utils import Bunch
 
 from sktok import (
     AmplitudeScaler,
+    BinQuantizer,
     BlockSegmenter,
     GainShapeTokenizer,
     VectorQuantizer,
@@ -701,3 +703,157 @@ def test_real_records_make_the_round_trip(mitdb_home, tokenizer, tmp_path):
         windows = fetch_mitdb([name], data_home=mitdb_home).data
         tokens = corpus.vocabulary.decode(corpus[split])
         np.testing.assert_array_equal(tokens, tokenizer.transform(windows))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_tokens": 2**32},  # whose ids would not fit 32 bits, and wrap
+        {"n_tokens": 0},
+        {"n_tokens": 7.0},
+        {"tokens_per_window": 0},
+        {"tokens_per_window": True},
+        {"tokens_per_window": 10**12},
+        {"window_length": -1},
+        {"window_length": "30"},
+        {"fingerprint": 3},
+    ],
+)
+def test_vocabularies_that_cannot_be(change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"{name}=.*: expected"):
+        Vocabulary(**{**vars(SMALL), **change})
+
+
+def test_the_largest_token_of_64_bits_is_no_missing_window():
+    tokens = np.full((1, 3), 2**64 - 1, dtype=np.uint64)
+    with pytest.raises(ValueError, match="outside the vocabulary"):
+        SMALL.encode(tokens)
+
+
+def test_deep_json_is_refused(tmp_path):
+    (tmp_path / "vocabulary.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is no JSON"):
+        Vocabulary.from_json(tmp_path / "vocabulary.json")
+
+
+def test_no_json_is_written_through_a_link(tmp_path):
+    (tmp_path / "other").write_text("mine")
+    (tmp_path / ".vocabulary.json.partial").symlink_to(tmp_path / "other")
+    SMALL.to_json(tmp_path / "vocabulary.json")
+    assert (tmp_path / "other").read_text() == "mine"
+    assert Vocabulary.from_json(tmp_path / "vocabulary.json") == SMALL
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, records, tokenizer):
+    folder = tmp_path_factory.mktemp("written") / "corpus"
+    write_corpus(folder, records, tokenizer, validation=[])
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_ids": -1},
+        {"n_ids": 3.0},
+        {"n_ids": "3"},
+        {"first": 1},
+        {"split": "../../etc/passwd"},
+        {"record": None},
+        {"group": 1},
+        {"fs": "250"},
+        {"unit": []},
+        {"runs": [[0, 10**12]]},
+        {"runs": [[0, 10**30]]},
+        {"runs": [[0, True]]},
+        {"runs": [0, 1]},
+        {"runs": []},
+        {"runs": "x"},
+    ],
+)
+def test_a_journal_that_cannot_be(written, tmp_path, change):
+    folder = tmp_path / "corpus"
+    shutil.copytree(written, folder)
+    first, *others = (folder / "records.jsonl").read_text().splitlines()
+    lines = [json.dumps(json.loads(first) | change), *others]
+    (folder / "records.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=r"Line [12] of .*records.jsonl does not tell"):
+        read_corpus(folder)
+
+
+@pytest.mark.parametrize("key", ["vocabulary", "dtype"])
+def test_a_corpus_without_a_setting_is_refused(written, tmp_path, key):
+    folder = tmp_path / "corpus"
+    shutil.copytree(written, folder)
+    content = json.loads((folder / "corpus.json").read_text())
+    del content[key]
+    (folder / "corpus.json").write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"does not hold a vocabulary|of another machine"
+    ):
+        read_corpus(folder)
+
+
+def test_damaged_ids_do_not_become_a_dataset(written, tmp_path):
+    folder = tmp_path / "corpus"
+    shutil.copytree(written, folder)
+    vocabulary = read_corpus(folder).vocabulary
+    ids = np.fromfile(folder / "train.bin", vocabulary.dtype)
+    start = np.flatnonzero(ids == vocabulary.bos_id)[0]
+    for forged in (vocabulary.missing_id, len(vocabulary)):
+        ids[start] = forged
+        ids.tofile(folder / "train.bin")
+        with pytest.raises(
+            ValueError, match=r"not those of its windows|outside the voc"
+        ):
+            write_dataset(tmp_path / "dataset", folder)
+
+
+@pytest.mark.parametrize("name", ["", ".lock", "train.bin", "records.jsonl"])
+def test_nothing_is_written_through_links(tmp_path, records, tokenizer, name):
+    unfinished, elsewhere = tmp_path / ".corpus.partial-corpus", tmp_path / "elsewhere"
+    if name:
+        unfinished.mkdir()
+        elsewhere.write_text("mine")
+    else:
+        elsewhere.mkdir()
+    (unfinished / name).symlink_to(elsewhere)
+    with pytest.raises(FileExistsError, match="is a link"):
+        write_corpus(tmp_path / "corpus", records, tokenizer)
+    assert (
+        list(elsewhere.iterdir()) == [] if not name else elsewhere.read_text() == "mine"
+    )
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", "U3", "c16"])
+def test_what_is_no_signal_is_refused(tmp_path, tokenizer, dtype):
+    windows = np.zeros((2, tokenizer.n_features_in_)).astype(dtype)
+    windows[0, 0] = "NaT" if dtype == "M8[s]" else "x" if dtype == "U3" else 1j
+    with pytest.raises((ValueError, TypeError)):
+        write_corpus(tmp_path / "corpus", windows, tokenizer)
+
+
+def test_masked_samples_are_missing_windows(tmp_path, ecg, tokenizer):
+    mask = np.zeros((3, 250), dtype=bool)
+    mask[1, 7] = True
+    windows = np.ma.masked_array(ecg.data[:3], mask)
+    corpus = write_corpus(tmp_path / "corpus", windows, tokenizer, validation=[])
+    assert list(corpus.vocabulary.decode(corpus.train)[:, 0] == -1) == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_ids_of_no_sequence_are_refused():
+    with pytest.raises(ValueError, match="dim 3"):
+        SMALL.decode(np.empty((2, 3, 0), dtype=int))
+    assert SMALL.decode([]).shape == SMALL.decode(np.empty(0, complex)).shape == (0, 3)
+
+
+def test_a_bunch_of_unequal_lengths_is_refused(tmp_path, ecg):
+    quantizer = BinQuantizer(8).fit(ecg.data)
+    cut = Bunch(**{**ecg, "record": ecg.record[:-1]})
+    with pytest.raises(ValueError, match="unequal lengths"):
+        write_corpus(tmp_path / "corpus", cut, quantizer)

@@ -1,6 +1,6 @@
 """Loaders: real ECG, synthetic WFDB records whole and broken, and MIT-BIH."""
 
-import shutil
+import os
 
 import numpy as np
 import pytest
@@ -325,7 +325,7 @@ def test_fetch_without_a_network_says_where_to_put_the_files(tmp_path, monkeypat
     def no_network(*args, **kwargs):
         raise requests.exceptions.ConnectionError("no route to host")
 
-    monkeypatch.setattr(wfdb, "dl_files", no_network)
+    monkeypatch.setattr(requests, "get", no_network)
     with pytest.raises(OSError, match=r"no route to host.*by hand.*SKTOK_DATA") as e:
         fetch_mitdb("ds2", data_home=tmp_path)
     assert str(tmp_path / "mitdb") in str(e.value)
@@ -336,21 +336,22 @@ def test_fetch_without_a_network_says_where_to_put_the_files(tmp_path, monkeypat
 
 @pytest.fixture
 def server(tmp_path, signal, monkeypatch):
-    """Stands for PhysioNet: a folder that `wfdb.dl_files` copies from."""
+    """Stands for PhysioNet: a folder that is downloaded from."""
     source = tmp_path / "physionet"
     source.mkdir()
     for name in ("100", "103"):
         write_record(source, name, signal)
         (source / f"{name}.atr").write_bytes(b"\x00\x00")
 
-    def download(db, folder, files):
-        assert db == "mitdb"
-        for file in files:
-            if not (source / file).exists():
-                raise requests.exceptions.ConnectionError("connection reset")
-            shutil.copy(source / file, folder)
+    def get(url, timeout):
+        path = source / url.rpartition("/")[2]
+        if not path.exists():
+            raise requests.exceptions.ConnectionError("connection reset")
+        response = requests.Response()
+        response.status_code, response._content = 200, path.read_bytes()
+        return response
 
-    monkeypatch.setattr(wfdb, "dl_files", download)
+    monkeypatch.setattr(requests, "get", get)
     return source
 
 
@@ -398,3 +399,89 @@ def test_the_real_halves(mitdb_home):
     assert one.data.shape == (2600, 250)
     assert (one.data.min(), one.data.max()) == (0, 1)
     assert set(one.lead) == {"MLII"}
+
+
+def forge(record, old, new):
+    header = record.with_name(record.name + ".hea")
+    header.write_text(header.read_text().replace(old, new))
+
+
+HOSTILE = {
+    "a path": ("a1.dat 16", "../../etc/passwd 16", "not a readable WFDB record"),
+    "an absolute path": ("a1.dat 16", "/etc/passwd 16", "not a readable WFDB record"),
+    "an address": ("a1.dat 16", "http://localhost/a1.dat 16", "not a readable WFDB"),
+    "too many samples": (" 250 1000", " 250 1000000000000", "counts 2000000000000"),
+    "too many in a frame": ("16 1000", "16x9999999999 1000", "counts 1999"),
+    "too large a skew": ("16 1000", "16:9999999999 1000", "shifted by 9999999999"),
+    "no frequency": ("a1 2 250 ", "a1 2 0 ", "a sampling frequency of 0"),
+    "no gain": ("16 1000(0)", "16 1e-320(0)", "a gain of 1e-320, which cannot be"),
+    "a long line": ("a1 2", "a" * 100_000 + " 2", "longer|of more than 1024 bytes"),
+    "many lines": ("a1 2", "a1 2\n" * 10_000, "more than 1024 lines"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "message"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_headers(record, old, new, message):
+    assert old in record.with_name("a1.hea").read_text()
+    forge(record, old, new)
+    with pytest.raises(ValueError, match=message):
+        load_wfdb(record)
+
+
+def test_a_pipe_is_not_waited_for(record):
+    os.remove(record.with_name("a1.dat"))
+    os.mkfifo(record.with_name("a1.dat"))
+    with pytest.raises(FileNotFoundError, match=r"a1\.dat"):
+        load_wfdb(record)
+
+
+def test_a_folder_that_wfdb_would_take_for_an_address(tmp_path, signal):
+    (tmp_path / "a::b").mkdir()
+    record = write_record(tmp_path / "a::b", "a1", signal)
+    with pytest.raises(ValueError, match=r"has :: in its name.*rename it"):
+        load_wfdb(record)
+
+
+def test_files_behind_links_are_read(tmp_path, record, signal):
+    (tmp_path / "links").mkdir()
+    for name in ("a1.hea", "a1.dat"):
+        (tmp_path / "links" / name).symlink_to(tmp_path / name)
+    ecg = load_wfdb(tmp_path / "links" / "a1", window_length=1000)
+    np.testing.assert_allclose(ecg.data[0], signal[:, 0])
+
+
+def test_signals_of_a_file_have_to_be_listed_together(tmp_path, signal):
+    record = write_record(tmp_path, "a1", signal.repeat(2, 1), leads="abcd")
+    lines = record.with_name("a1.hea").read_text().splitlines()
+    lines[2] = lines[2].replace("a1.dat", "a2.dat")
+    record.with_name("a1.hea").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="list the signals of a file together"):
+        load_wfdb(record, channel=2)
+
+
+SEGMENTS = {
+    "itself": ("a/2 2 250 2000\na 1000\nb 1000\n", "A segment of .* has segments"),
+    "one twice": ("a/2 2 250 2000\nb 1000\nb 1000\n", "1 of them different"),
+    "too few": ("a/3 2 250 2000\nb 1000\nc 1000\n", "says that it has 3 segments"),
+    "a long gap": (f"a/3 2 250 9\nb 1000\n~ {10**12}\nc 1000\n", "leaves gaps of 1000"),
+    "a wrong length": ("a/2 2 250 1500\nb 1000\nc 500\n", "has another length"),
+    "other leads": ("a/2 2 250 2000\nb 1000\nd 1000\n", "hold different leads"),
+}
+
+
+@pytest.mark.parametrize(("header", "message"), SEGMENTS.values(), ids=SEGMENTS)
+def test_hostile_segments(tmp_path, signal, header, message):
+    for name, leads in {"b": ("I", "II"), "c": ("I", "II"), "d": ("II", "I")}.items():
+        write_record(tmp_path, name, signal, leads)
+    (tmp_path / "a.hea").write_text(header)
+    with pytest.raises(ValueError, match=message):
+        load_wfdb(tmp_path / "a")
+
+
+def test_a_segment_is_read_under_the_name_that_the_record_gives_it(tmp_path, signal):
+    for name, part in {"b": signal, "c": -signal}.items():
+        write_record(tmp_path, name, part)
+    forge(tmp_path / "b", "b 2", "c 2")
+    (tmp_path / "a.hea").write_text("a/2 2 250 2000\nb 1000\nc 1000\n")
+    ecg = load_wfdb(tmp_path / "a", window_length=1000)
+    np.testing.assert_allclose(ecg.data, [signal[:, 0], -signal[:, 0]])

@@ -1,6 +1,8 @@
 """Metrics against their definitions, and the scorers in their places."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -163,3 +165,72 @@ def test_choosing_needs_both_scores_and_an_error():
     with pytest.raises(ValueError, match="max_mse=0: expected a number above 0"):
         lowest_rate_within(0)
     pickle.loads(pickle.dumps(lowest_rate_within(1.0)))
+
+
+def test_heartbeats_of_little_signal(ecg):
+    """The detector reads and writes past the end of what is too short for it."""
+    X = ecg.data.ravel()
+    with pytest.raises(ValueError, match="250 samples at 360 Hz, expected two seconds"):
+        heartbeat_f1(X[:250], X[:250], ecg.fs)
+    flat_start = np.append(np.full(10_000, X[0]), X[:300])
+    assert heartbeat_f1(flat_start, flat_start, ecg.fs) == 1
+    script = """if True:
+        import numpy as np
+        from sktok.metrics import heartbeat_f1
+        rng = np.random.default_rng(0)
+        for _ in range(3000):
+            n, period = rng.integers(122, 500), rng.integers(9, 19)
+            X = np.zeros(n)
+            X[rng.integers(period) :: period] = 1
+            X *= np.exp(np.linspace(0, rng.uniform(-9, 9), n))
+            X[: rng.choice([0, n - 20])] = 0
+            assert heartbeat_f1(X, X, 61) == 1
+    """
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_heartbeats_at_the_start_are_compared_within_the_tolerance(ecg):
+    signal = np.zeros(800)
+    signal[10] = 1.0
+    assert heartbeat_f1(signal, signal, 360, tolerance=0.5) == 1
+    assert heartbeat_f1(signal, signal, 360, tolerance=1e9) == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"fs": 0}, "fs=0: expected a number above 60"),
+        ({"fs": np.nan}, "fs=nan"),
+        ({"fs": np.inf}, "fs=inf"),
+        ({"fs": "360"}, "fs='360'"),
+        ({"fs": 360, "tolerance": -1}, "tolerance=-1: expected seconds"),
+        ({"fs": 360, "tolerance": np.inf}, "tolerance=inf"),
+    ],
+)
+def test_heartbeat_parameters_are_checked(ecg, params, message):
+    with pytest.raises(ValueError, match=message):
+        heartbeat_f1(ecg.data, ecg.data, **params)
+
+
+@pytest.mark.parametrize("factor", [2.0**900, 2.0**-900])
+def test_heartbeats_do_not_depend_on_the_unit(ecg, factor):
+    X, X_hat = ecg.data, np.flip(ecg.data, axis=1)
+    expected = heartbeat_f1(X, X_hat, ecg.fs)
+    assert heartbeat_f1(X * factor, X_hat * factor, ecg.fs) == expected
+
+
+def test_errors_of_huge_signals_are_infinite(ecg):
+    quantizer = BinQuantizer(4).fit(ecg.data)
+    assert neg_reconstruction_mse(quantizer, ecg.data * 1e300) == -np.inf
+    assert neg_reconstruction_mae(quantizer, np.abs(ecg.data) * 1e307) == -np.inf
+
+
+def test_signals_of_other_shapes_are_refused_before_they_are_copied():
+    huge = np.broadcast_to(1.0, (2, 2**40))
+    with pytest.raises(ValueError, match="expected the same"):
+        prd(huge, huge[:1], centered=True)
+
+
+def test_token_usage_counts_a_vocabulary():
+    with pytest.raises(TypeError, match=r"n_tokens=1.5: expected an int"):
+        token_usage([0, 1], 1.5)

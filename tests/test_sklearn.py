@@ -64,6 +64,32 @@ def test_parameters_are_validated(estimator):
     check_param_validation(type(estimator).__name__, estimator)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_what_is_no_plain_signal_is_refused(estimator):
+    X = np.random.default_rng(0).random((20, 6))
+    estimator = clone(estimator)
+    masked = np.ma.masked_array(X, mask=X > 0.9)
+    dates = X.astype("M8[s]")
+    for method in (estimator.fit(X).transform, clone(estimator).fit):
+        with pytest.raises(ValueError, match="masked values"):
+            method(masked)
+        with pytest.raises(ValueError, match="dates or times"):
+            method(dates)
+    unmasked = np.ma.masked_array(X, mask=False)
+    np.testing.assert_array_equal(estimator.transform(unmasked), estimator.transform(X))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_rows_far_too_long_are_refused_before_they_are_copied(estimator):
+    X = np.random.default_rng(0).random((20, 6))
+    estimator = clone(estimator).fit(X)
+    huge = np.broadcast_to(0.5, (2, 2**40))
+    for method in (estimator.transform, estimator.inverse_transform):
+        for array in (huge, huge[:, np.newaxis]):
+            with pytest.raises(ValueError, match=r"features|rows of shape|columns|dim"):
+                method(array)
+
+
 # scikit-learn's checks themselves fit on frames and transform arrays, and vice versa.
 @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
 @pytest.mark.parametrize(
