@@ -6,7 +6,7 @@ BIN := .venv/bin
 # lets scikit-learn run the check that it would skip.
 PYTEST := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test generate format paper rate bench fuzz soak archive scale clean
+.PHONY: demo test generate format paper rate bench fuzz fuzz-coverage soak archive scale clean
 
 demo: .venv/installed  ## real ECG to tokens and back, in demo/
 	$(BIN)/python examples/plot_tokenize_ecg.py demo
@@ -32,8 +32,12 @@ rate: .venv/installed  ## docs/rate_distortion.md: needs MIT-BIH, see fetch_mitd
 bench: .venv/rivals  ## the tables of docs/speed.md
 	$(BIN)/python examples/benchmark_speed.py
 
-fuzz: .venv/fuzz  ## a million odd inputs and altered files, in an hour
-	SKTOK_FUZZ_CASES=$(CASES) SKTOK_FUZZ_SEED=$(SEED) $(PYTEST) -q tests/fuzz
+fuzz: .venv/installed  ## a million odd inputs and altered files, in an hour
+	SKTOK_FUZZ_CASES=720000 SKTOK_FUZZ_SEED=$${SEED:-$$(date +%s)} $(PYTEST) tests/fuzz
+
+fuzz-coverage: .venv/atheris  ## the files once more, by the branches that they reach
+	for test in records records_of_segments read_corpus vocabulary load; do \
+		$(BIN)/python tests/fuzz test_$$test -atheris_runs=100000 || exit 1; done
 
 soak: .venv/installed  ## half an hour: does memory grow, do tokens drift?
 	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmark_soak.py
@@ -50,6 +54,10 @@ clean:
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+.venv/atheris: .venv/installed  ## which has wheels for Linux alone
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
 	touch $@
 
 .venv/rivals: .venv/installed  ## what examples/benchmark_speed.py compares with

@@ -110,6 +110,7 @@ _STRATEGIES = {
 
 _KMEANS_VECTORS = 200_000  # that a codebook is fitted to, drawn from all
 _START_VECTORS = 20_000  # and that its start is chosen from
+_LARGEST_TO_SQUARE = 1e16  # in float32, and to sum
 
 
 def kmeans_codes(vectors, n_codes, max_iter, random_state):
@@ -589,7 +590,10 @@ class VectorQuantizer(_Quantizer):
         check_is_fitted(self)
         X = self._validate(X, reset=False)
         vectors = X.reshape(-1, X.shape[-1])
-        tokens = pairwise_distances_argmin(vectors, self.codes_.astype(X.dtype))
+        if max(np.abs(vectors).max(), np.abs(self.codes_).max()) > _LARGEST_TO_SQUARE:
+            vectors = vectors.astype(np.float64)
+        codes = self.codes_.astype(vectors.dtype)
+        tokens = pairwise_distances_argmin(vectors, codes)
         return tokens.astype(np.int64, copy=False).reshape(len(X), -1)
 
     @in_slices

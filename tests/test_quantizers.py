@@ -347,3 +347,12 @@ def test_what_each_token_stands_for():
     pairs = BinQuantizer((2, 3)).fit(X)
     restored = pairs.inverse_transform(np.arange(6).reshape(3, 2))
     np.testing.assert_array_equal(pairs.codes_, restored.reshape(6, 2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codes_nearest_to_huge_vectors(dtype):
+    X = np.array([[-3e38], [0.0], [1e20], [3e38]], dtype=dtype)
+    quantizer = VectorQuantizer(4, random_state=0).fit(X)
+    np.testing.assert_array_equal(
+        quantizer.inverse_transform(quantizer.transform(X)), X
+    )
