@@ -119,6 +119,9 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         self.n_blocks_ = -(-window_length // self.block_size)
         return self
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "n_blocks_")
+
     @in_slices
     def transform(self, X):
         """Cut windows into blocks.
@@ -138,7 +141,7 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         ValueError
             If the windows are not as long as those seen in `fit`.
         """
-        check_is_fitted(self, "n_blocks_")
+        check_is_fitted(self)
         X = require_plain(self, X, reset=False)
         X = validate_data(self, X, reset=False, dtype=FLOATS)
         return segment(X, self.block_size_)
@@ -162,7 +165,7 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         ValueError
             If the blocks have another shape than `transform` gives.
         """
-        check_is_fitted(self, "n_blocks_")
+        check_is_fitted(self)
         X = validate_inverse(self, X, (self.n_blocks_, self.block_size_))
         return join(X, self.n_features_in_)
 
@@ -179,7 +182,7 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         names : ndarray of str, shape (n_blocks * block_size,)
             ``'block0_0'``, ``'block0_1'``, …
         """
-        check_is_fitted(self, "n_blocks_")
+        check_is_fitted(self)
         names = [
             f"block{block}_{sample}"
             for block in range(self.n_blocks_)

@@ -25,7 +25,7 @@ class Estimator(BaseEstimator):
 
         state = dict(state)
         number = state.pop("_sktok_format", 0)
-        release = state.pop("_sktok_version", "before 0.2")
+        release = state.pop("_sktok_version", "of an unknown release")
         if number not in range(_FORMAT + 1):
             raise ValueError(
                 f"This {type(self).__name__} was saved by sktok {release} in format "

@@ -212,6 +212,9 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         self.offsets_, self.gains_, self.tokenizer_ = offsets, gains, tokenizer
         return self
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "tokenizer_")
+
     @in_slices
     def transform(self, X):
         """Turn windows into tokens.
@@ -232,7 +235,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
             If the windows are not as long as those seen in `fit`, are not finite, or
             lie beyond the bins of offset and gain.
         """
-        check_is_fitted(self, "tokenizer_")
+        check_is_fitted(self)
         X = require_plain(self, X, reset=False)
         X = validate_data(self, X, reset=False, dtype=FLOATS)
         offset, gain, shapes = gain_and_shape(X, self.offsets_, self.gains_)
@@ -261,7 +264,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
             If a token is outside the range for its place, or the rows have another
             length than `transform` gives.
         """
-        check_is_fitted(self, "tokenizer_")
+        check_is_fitted(self)
         tokens = validate_tokens(X, self.n_tokens_, 2 + self._n_shape_tokens)
         columns = {
             "offset": tokens[:, :1],
@@ -298,7 +301,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         names : ndarray of str, shape (2 + n_shape_tokens,)
             ``'offset'``, ``'gain'``, ``'shape0'``, ``'shape1'``, …
         """
-        check_is_fitted(self, "tokenizer_")
+        check_is_fitted(self)
         shapes = [f"shape{i}" for i in range(self._n_shape_tokens)]
         return feature_names(self, ["offset", "gain", *shapes], input_features)
 

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _is_fitted, check_is_fitted
 
 from sktok._estimator import Estimator
 from sktok._quantizers import BinQuantizer, VectorQuantizer, validate_tokens
@@ -126,7 +126,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
     quantizer_ : VectorQuantizer, BinQuantizer or None
         `quantizer` with the codebook that was trained, or the bins fitted to the
-        latents of the training windows; or None.
+        latents of the training windows (of the last batch, by `partial_fit`); or None.
 
     n_tokens_ : int
         Size of the vocabulary, if there is a `quantizer`.
@@ -288,6 +288,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         warm = self.warm_start and hasattr(self, "network_")
         if not warm:
             forget(self)
+            vars(self).pop("_unfinished", None)
         X = validate_windows(self, X, reset=not warm, dtype=np.float32)
         earlier = (self.network_, self.quantizer_) if warm else None
         trained = fit_autoencoder(self, X, earlier)
@@ -303,9 +304,12 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         The first call begins as `fit` does: what is set by the data, such as the first
         codebook, is set by this batch, so let it have windows of many patients. Each
         call goes on where the last one stopped, until there were `max_steps` gradient
-        steps ("auto": 12,000); a batch is good for ``n_windows // batch_size`` of them.
-        From then on, and after `fit`, nothing changes any more, so that tokens which
-        were handed out keep their meaning; `is_complete_` tells.
+        steps ("auto": 12,000); a batch is good for ``n_windows // batch_size`` of them,
+        and one at least. From then on, and after `fit`, nothing changes any more, so
+        that tokens which were handed out keep their meaning; `is_complete_` tells.
+
+        The parameters of training are those of the first call. Bins that depend on the
+        latents are those of the last batch. No progress is shown.
 
         Parameters
         ----------
@@ -331,7 +335,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         from sktok._fitting import Trained, partial_fit_autoencoder  # imports torch
 
         earlier = None
-        if hasattr(self, "network_"):
+        if _is_fitted(self):
             X = validate_windows(self, X, reset=False, dtype=np.float32)
             if self.is_complete_:
                 return self
@@ -371,8 +375,11 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
     @property
     def is_complete_(self):
         """Whether training is over, so that `partial_fit` changes nothing any more."""
-        check_is_fitted(self, "network_")
+        check_is_fitted(self)
         return self._unfinished is None
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "network_")
 
     def __getstate__(self):
         state = super().__getstate__()
@@ -428,7 +435,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         """
         from sktok._inference import encode, tokenize  # imports torch
 
-        check_is_fitted(self, "network_")
+        check_is_fitted(self)
         self._validate_params()  # some may be set after `fit`
         X = validate_windows(self, X, reset=False)
         with overflow_explained(X, "scale the signal first, as by AmplitudeScaler."):
@@ -470,7 +477,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         """
         from sktok._inference import decode, restore  # imports torch
 
-        check_is_fitted(self, "network_")
+        check_is_fitted(self)
         self._validate_params()
         if self.quantizer_ is None:
             X = validate_inverse(self, X, (*self.row_shape_[:-1], self.latent_dim_))
@@ -498,7 +505,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         names : ndarray of str
             ``'token0'``, ``'token1'``, … or ``'latent0'``, ``'latent1'``, …
         """
-        check_is_fitted(self, "network_")
+        check_is_fitted(self)
         if self.quantizer_ is not None:
             names = self.quantizer_.get_feature_names_out()
         else:

@@ -147,10 +147,10 @@ class Trainer:
     def to_plain(self):
         """What goes on with the training elsewhere, beside weights: plain values."""
         optimizer = self.optimizer.state_dict()
-        moments = [
-            {name: value.cpu().numpy() for name, value in of_weight.items()}
-            for of_weight in optimizer["state"].values()
-        ]
+        moments = {
+            index: {name: value.cpu().numpy() for name, value in of_weight.items()}
+            for index, of_weight in optimizer["state"].items()
+        }
         return {
             "deviation": self.deviation.item(),
             "bottleneck": self.bottleneck and self.bottleneck.to_plain(),
@@ -162,15 +162,21 @@ class Trainer:
 
     def resume(self, plain, losses):
         """Go on from what `to_plain` of another trainer gave, and its losses."""
-        moments = [
-            {name: torch.tensor(value) for name, value in of_weight.items()}
-            for of_weight in plain["moments"]
-        ]
-        optimizer = {
-            "state": dict(enumerate(moments)),
-            "param_groups": plain["param_groups"],
+        moments = {
+            index: {name: torch.tensor(value) for name, value in of_weight.items()}
+            for index, of_weight in plain["moments"].items()
         }
-        self.optimizer.load_state_dict(optimizer)
+        for index, weight in enumerate(self.trained.parameters()):
+            shapes = {"step": (), "exp_avg": weight.shape, "exp_avg_sq": weight.shape}
+            found = {name: m.shape for name, m in moments.get(index, {}).items()}
+            if found not in ({}, shapes):  # fused AdamW would write past its memory
+                raise ValueError(
+                    f"Training cannot go on: it stopped with {found} for a weight of "
+                    f"shape {tuple(weight.shape)}. Is the file damaged?"
+                )
+        self.optimizer.load_state_dict(
+            {"state": moments, "param_groups": plain["param_groups"]}
+        )
         self.schedule.load_state_dict(plain["schedule"])
         self.generator.set_state(torch.tensor(plain["generator"]))
         self.losses = list(losses)

@@ -19,6 +19,7 @@ from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 FLOATS = (np.float64, np.float32)
 LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32
+LONGEST_WINDOW = 2**24  # samples: a file that speaks of more is taken for damaged
 _SAMPLES_AT_ONCE = 2**22  # of an array on the disk
 
 
@@ -73,7 +74,7 @@ def validate_inverse(estimator, X, row_shape):
 def require_plain(estimator, X, *, reset):
     """`X`, unless it is masked, dates, or rows of another length than in `fit`.
 
-    What is refused is refused before it is copied: it may be far too large for that.
+    An array in memory is refused before it is copied: it may be too large for that.
     """
     X = refuse_masks_and_dates(X)
     if not reset and len(X.shape) in (2, 3):

@@ -30,7 +30,12 @@ import numpy as np
 from joblib import hash as joblib_hash
 from sklearn.utils import Bunch, check_array
 
-from sktok._windows import FLOATS, refuse_masks_and_dates, vocabulary_size
+from sktok._windows import (
+    FLOATS,
+    LONGEST_WINDOW,
+    refuse_masks_and_dates,
+    vocabulary_size,
+)
 from sktok.datasets import load_wfdb, record_names
 
 try:
@@ -50,7 +55,6 @@ _FORMAT_VERSION = 1
 _SPLITS = ("train", "val")
 _SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<sep>", "<missing>")
 _JOURNAL = "records.jsonl"
-_LARGEST_WINDOW = 2**24  # samples or tokens
 
 
 def _fingerprint(tokenizer):
@@ -157,8 +161,8 @@ class Vocabulary:
     def __post_init__(self):
         largest = {
             "n_tokens": 2**32 - len(_SPECIAL_TOKENS),  # so that ids have 32 bits
-            "tokens_per_window": _LARGEST_WINDOW,
-            "window_length": _LARGEST_WINDOW,
+            "tokens_per_window": LONGEST_WINDOW,
+            "window_length": LONGEST_WINDOW,
         }
         for name, most in largest.items():
             value = getattr(self, name)
@@ -1118,7 +1122,9 @@ def _alone(folder):
     with open(path, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            if os.fstat(lock.fileno()).st_ino != path.stat().st_ino:
+                raise BlockingIOError("the lock was handed on")
+        except (BlockingIOError, FileNotFoundError) as error:
             raise OSError(f"Another process is writing to {folder}.") from error
         yield
         path.unlink()

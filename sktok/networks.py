@@ -507,6 +507,9 @@ def from_plain(plain):
     """Inverse of `to_plain`, in evaluation mode."""
     if isinstance(plain, nn.Module):
         return plain
+    reaches = [r for name, r in plain["arguments"].items() if name.endswith("reaches")]
+    if sum(map(len, reaches)) > len(plain["weights"]):
+        raise ValueError("The network has more layers than weights.")
     with torch.device("meta"):  # takes no memory, and draws no random numbers
         network = _NETWORKS[plain["network"]](**plain["arguments"])
     # Copies, for they begin where torch's own do, which decides the last bits.

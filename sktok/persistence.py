@@ -7,9 +7,10 @@ the format of skops; :func:`load` refuses whatever else is in them.
 
 import copy
 import io
+import json
 import os
+import tempfile
 import zipfile
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from sktok._gain_shape import GainShapeTokenizer
 from sktok._quantizers import BinQuantizer, VectorQuantizer
 from sktok._scaling import AmplitudeScaler
 from sktok._tokenizer import ConvAETokenizer
+from sktok._windows import LONGEST_WINDOW
 
 __all__ = ["load", "save"]
 
@@ -31,13 +33,20 @@ _ESTIMATORS = (
     GainShapeTokenizer,
     VectorQuantizer,
 )
-# Beside scikit-learn's and numpy's. Networks are named, as parameters, and not called.
-_TRUSTED = [
-    *(f"{cls.__module__}.{cls.__qualname__}" for cls in (*_ESTIMATORS, range, partial)),
-    "sktok.networks.ContextualAutoencoder",
-    "sktok.networks.DimReduction",
-]
-_LONGEST_WINDOW = 2**24  # samples: a file that asks for more memory is refused
+_NETWORKS = "sktok.networks.ContextualAutoencoder", "sktok.networks.DimReduction"
+# What a file may hold beside arrays and plain values: skops itself trusts all of
+# scikit-learn, of which some read files or call functions that they are given.
+_ALLOWED = {
+    *(
+        ("ObjectNode", f"{cls.__module__}.{cls.__qualname__}")
+        for cls in (*_ESTIMATORS, Pipeline)
+    ),
+    *(("TypeNode", name) for name in ("builtins.int", "builtins.str", *_NETWORKS)),
+    ("ConstructorFromReduceNode", "builtins.range"),
+    ("PartialNode", "functools.partial"),
+}
+_PLAIN = "DictNode JsonNode ListNode NdArrayNode RandomStateNode TupleNode".split()
+_TRUSTED = [name for _, name in _ALLOWED]
 
 
 def save(tokenizer, path):
@@ -49,7 +58,8 @@ def save(tokenizer, path):
     Parameters
     ----------
     tokenizer : estimator or Pipeline
-        Made of estimators of sktok and scikit-learn; of a search, the best one.
+        Fitted estimators of sktok, in a Pipeline or by themselves; of a search, the
+        best one.
 
     path : path-like
         Name of the file, such as ``"tokenizer.skops"``, which is replaced if it exists.
@@ -59,7 +69,8 @@ def save(tokenizer, path):
     OSError
         If the file cannot be written.
     TypeError
-        If the tokenizer holds what such a file cannot, as a network of one's own.
+        If the tokenizer holds what such a file may not, as a network of one's own, or
+        other estimators of scikit-learn.
 
     See Also
     --------
@@ -67,8 +78,8 @@ def save(tokenizer, path):
 
     Notes
     -----
-    A Pipeline is saved without its cache (`memory`). A tokenizer that `partial_fit` has
-    not completed can be trained on where it is loaded.
+    Pipelines are saved without their cache (`memory`). A tokenizer that `partial_fit`
+    has not completed can be trained on where it is loaded.
 
     Examples
     --------
@@ -88,29 +99,38 @@ def save(tokenizer, path):
     import skops.io
 
     tokenizer = getattr(tokenizer, "best_estimator_", tokenizer)  # of a search
-    if isinstance(tokenizer, Pipeline):
-        tokenizer = copy.copy(tokenizer).set_params(memory=None)
+    tokenizer = copy.deepcopy(tokenizer)
+    _drop_cache(tokenizer)
     try:
         content = skops.io.dumps(tokenizer)
-        foreign = set(skops.io.get_untrusted_types(data=content)) - set(_TRUSTED)
+        _check_files(content)
     except Exception as error:  # of many types, by what it cannot hold
-        raise TypeError(_cannot_hold(error)) from error
-    if foreign:
-        raise TypeError(_cannot_hold(", ".join(sorted(foreign))))
+        raise TypeError(
+            "The tokenizer holds what no file may that runs no code when it is loaded, "
+            f"such as a network of your own ({error}): use joblib.dump, for people who "
+            "trust you."
+        ) from error
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.partial")
-    with open(unfinished, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f".{path.name}."
+    ) as folder:
+        unfinished = Path(folder, path.name)
+        with open(unfinished, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
 
 
-def _cannot_hold(what):
-    return (
-        f"The tokenizer holds what no file may that runs no code when loaded ({what}), "
-        "such as a network of your own: use joblib.dump, for people who trust you."
-    )
+def _drop_cache(tokenizer):
+    """Forget where Pipelines cache: a folder that others may have filled."""
+    for name in ("tokenizer", "tokenizer_"):
+        if hasattr(tokenizer, name):
+            _drop_cache(getattr(tokenizer, name))
+    if isinstance(tokenizer, Pipeline):
+        tokenizer.memory = None
+        for _, step in tokenizer.steps:
+            _drop_cache(step)
 
 
 def load(path):
@@ -140,15 +160,15 @@ def load(path):
     """
     import skops.io
 
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"There is no tokenizer {path}.") from error
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no tokenizer {path}.")
+    content = path.read_bytes()
     try:
         _check_files(content)
         tokenizer = skops.io.loads(content, trusted=_TRUSTED)
         _rehearse(tokenizer)
+        _drop_cache(tokenizer)
     except Exception as error:  # a damaged file leads to errors of any type
         raise ValueError(
             f"{path} is damaged, or holds no tokenizer that sktok.persistence.save "
@@ -158,26 +178,50 @@ def load(path):
 
 
 def _check_files(content):
-    """Raise if the archive unpacks to more than it is, or to numbers that are none."""
+    """Raise if an archive holds anything but what belongs to a tokenizer.
+
+    What it unpacks to must not be larger than it is, nor must it be read twice.
+    """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        sizes = {file.filename: file.file_size for file in archive.infolist()}
         if sum(file.file_size for file in archive.infolist()) > len(content):
             raise ValueError("what it unpacks to is larger than the file")
-        for name in archive.namelist():
+        for name in sizes:
             if name.endswith(".npy"):
                 array = np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
                 if array.dtype.kind == "f" and not np.isfinite(array).all():
                     raise ValueError(f"{name} has values that are not finite")
+        _check_schema(archive.read("schema.json"), sizes)
+
+
+def _check_schema(schema, sizes):
+    """Raise if the schema names more than is allowed, or one file many times."""
+    n_bytes = 0
+
+    def check(node):
+        nonlocal n_bytes
+        loader = node.get("__loader__")
+        name = f"{node.get('__module__')}.{node.get('__class__')}"
+        if loader not in (None, *_PLAIN) and (loader, name) not in _ALLOWED:
+            raise ValueError(f"it holds a {name}")
+        n_bytes += sizes.get(node.get("file"), 0)
+        if n_bytes > sum(sizes.values()):
+            raise ValueError("it reads its arrays again and again")
+        return node
+
+    json.loads(schema, object_hook=check)
 
 
 def _rehearse(tokenizer):
-    """Raise unless a tokenizer turns one window into tokens and back, or refuses it."""
+    """Raise unless a tokenizer turns a flat window into tokens and back."""
     if not isinstance(tokenizer, (Pipeline, *_ESTIMATORS)):
         raise TypeError(f"it holds a {type(tokenizer).__name__}")
     row_shape = getattr(tokenizer, "row_shape_", (tokenizer.n_features_in_,))
-    if np.prod(row_shape, dtype=float) > _LONGEST_WINDOW:
+    if np.prod(row_shape, dtype=float) > LONGEST_WINDOW:
         raise ValueError(f"it has windows of shape {row_shape}")
-    try:
-        tokens = tokenizer.transform(np.zeros((1, *row_shape)))
-    except ValueError:  # such as for a signal that is never near 0
-        return
+    steps = [step for _, step in getattr(tokenizer, "steps", [("", tokenizer)])]
+    first = next(step for step in steps if step not in ("passthrough", None))
+    # At a level that it was fitted to: it may refuse another.
+    level = np.median(getattr(first, "offsets_", getattr(first, "data_min_", 0.0)))
+    tokens = tokenizer.transform(np.full((1, *row_shape), level))
     tokenizer.inverse_transform(tokens)

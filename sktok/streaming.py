@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import _is_fitted
 
+from sktok._estimator import Estimator
 from sktok._windows import by_slices, row_slices
 
 __all__ = ["iter_inverse_transform", "iter_transform", "partial_fit"]
@@ -25,7 +26,8 @@ def partial_fit(tokenizer, X):
     Parameters
     ----------
     tokenizer : estimator or Pipeline
-        Is trained in place. A step without `partial_fit` is fitted to the first batch.
+        Is trained in place. Other steps than those of sktok with a `partial_fit` are
+        fitted to the first batch.
 
     X : array-like of shape (n_windows, window_length)
         Windows, of patients as mixed as can be.
@@ -37,6 +39,8 @@ def partial_fit(tokenizer, X):
 
     Raises
     ------
+    AttributeError
+        If a :class:`~sktok.ConvAETokenizer` has ``early_stopping=True``.
     ValueError
         If a step cannot learn from the batch.
 
@@ -62,7 +66,7 @@ def partial_fit(tokenizer, X):
     is_pipeline = isinstance(tokenizer, Pipeline)
     steps = [step for *_, step in tokenizer._iter()] if is_pipeline else [tokenizer]
     for step in steps:
-        if hasattr(type(step), "partial_fit"):
+        if isinstance(step, Estimator) and hasattr(type(step), "partial_fit"):
             step.partial_fit(X)
         elif not _is_fitted(step):
             step.fit(X)
@@ -78,7 +82,7 @@ def iter_transform(tokenizer, windows):
     Parameters
     ----------
     tokenizer : estimator or Pipeline
-        Fitted.
+        Fitted; its `transform` makes tokens.
 
     windows : iterable of array-like, or array that slices
         Arrays of shape (n_windows, window_length), such as records; an empty one gives
@@ -100,12 +104,11 @@ def iter_transform(tokenizer, windows):
     partial_fit : Has an example.
     sktok.corpus.write_corpus : Tokens of records in files.
     """
-    n_tokens = len(tokenizer.get_feature_names_out())
     for piece in _pieces(windows):
         if len(piece):
-            yield by_slices(tokenizer.transform, piece)
+            yield by_slices(lambda X: np.asarray(tokenizer.transform(X)), piece)
         else:
-            yield np.empty((0, n_tokens), np.int64)
+            yield np.empty((0, len(tokenizer.get_feature_names_out())), np.int64)
 
 
 def iter_inverse_transform(tokenizer, tokens):

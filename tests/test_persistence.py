@@ -1,6 +1,7 @@
 """Files of fitted tokenizers: the same tokens after years, and no code of strangers."""
 
 import io
+import json
 import os
 import pickle
 import pickletools
@@ -13,6 +14,7 @@ import pytest
 import skops.io
 import torch
 from sklearn.base import clone
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -30,7 +32,12 @@ from sktok import (
     make_tokenizer,
 )
 from sktok.metrics import neg_reconstruction_mse
-from sktok.networks import DimReduction
+from sktok.networks import (
+    ContextualAutoencoder,
+    DimReduction,
+    from_plain,
+    to_plain,
+)
 from sktok.persistence import load, save
 
 DATA = Path(__file__).parent / "data"
@@ -116,8 +123,9 @@ def test_a_network_of_ones_own_needs_a_pickle(blocks, tmp_path):
 def test_a_folder_that_is_not_there(fitted, tmp_path):
     with pytest.raises(FileNotFoundError):
         save(fitted[-1], tmp_path / "none" / "tokenizer.skops")
-    with pytest.raises(FileNotFoundError, match="There is no tokenizer"):
-        load(tmp_path / "tokenizer.skops")
+    for path in (tmp_path / "tokenizer.skops", tmp_path):
+        with pytest.raises(FileNotFoundError, match="There is no tokenizer"):
+            load(path)
 
 
 class Hostile:
@@ -140,10 +148,12 @@ def hostile_files(folder):
     segmenter.block_size_ = np.vectorize(os.mkdir)
     yield "a function in an attribute", skops.io.dumps(segmenter)
     safe = skops.io.dumps(BlockSegmenter(1).fit([[0.0]]))
+    yield "a reader of files", skops.io.dumps(CountVectorizer(input="filename"))
     for change in (
         (b'"__class__": "BlockSegmenter"', b'"__class__": "Popen"'),
         (b'"__module__": "sktok._blocks"', b'"__module__": "os"'),
         (b'"__loader__": "ObjectNode"', b'"__loader__": "MethodNode"'),
+        (b'"__loader__": "ObjectNode"', b'"__loader__": "ConstructorFromReduceNode"'),
     ):
         yield str(change), with_altered_schema(safe, *change)
 
@@ -170,7 +180,7 @@ def test_hostile_files_are_refused(tmp_path):
             load(tmp_path / "tokenizer.skops")
         assert not victim.exists(), what
         n_files += 1
-    assert n_files == 7
+    assert n_files == 9
     pickle.loads(pickle.dumps(Hostile(str(victim))))
     assert victim.exists()  # which is what a pickle does
 
@@ -181,6 +191,51 @@ def test_a_file_that_unpacks_to_more_than_itself_is_refused(fitted, tmp_path):
         archive.writestr("schema.json", b"[" + b" " * 10**7 + b"]")
     with pytest.raises(ValueError, match="larger than the file"):
         load(path)
+
+
+def test_a_file_that_reads_an_array_many_times_is_refused(tmp_path):
+    content = skops.io.dumps([np.zeros(1000)])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        schema = json.loads(archive.read("schema.json"))
+        (name,) = set(archive.namelist()) - {"schema.json"}
+        array = archive.read(name)
+    (node,) = schema["content"]
+    del node["__id__"]
+    schema["content"] = [node] * 100
+    with zipfile.ZipFile(tmp_path / "tokenizer.skops", "w") as archive:
+        archive.writestr("schema.json", json.dumps(schema))
+        archive.writestr(name, array)
+    with pytest.raises(ValueError, match="again and again"):
+        load(tmp_path / "tokenizer.skops")
+
+
+def test_a_network_of_more_layers_than_weights_is_refused():
+    plain = to_plain(ContextualAutoencoder(4, 4).eval())
+    plain["arguments"]["encoder_reaches"] = range(10**9)
+    with pytest.raises(ValueError, match="more layers than weights"):
+        from_plain(plain)
+
+
+def test_no_cache_is_saved_and_none_is_loaded(ecg, tmp_path):
+    """A cache that a stranger had filled would be unpickled."""
+    inner = make_paper_tokenizer(limits="minmax", memory=str(tmp_path / "c"), **STEPS)
+    tokenizer = GainShapeTokenizer(inner, n_bins=8).fit(ecg.data[:60])
+    path = tmp_path / "tokenizer.skops"
+    save(tokenizer, path)
+    assert tokenizer.tokenizer_.memory is not None
+    assert b'"memory"' in path.read_bytes()
+    assert str(tmp_path / "c").encode() not in path.read_bytes()
+    path.write_bytes(skops.io.dumps(tokenizer))
+    loaded = load(path)
+    assert loaded.tokenizer.memory is loaded.tokenizer_.memory is None
+
+
+def test_codes_of_another_width_are_refused(fitted, tmp_path):
+    tokenizer = clone(TOKENIZERS[-1]).fit(np.random.default_rng(0).random((20, 25)))
+    tokenizer[-1].codes_ = tokenizer[-1].codes_[:, :7]
+    (tmp_path / "tokenizer.skops").write_bytes(skops.io.dumps(tokenizer))
+    with pytest.raises(ValueError, match="is damaged"):
+        load(tmp_path / "tokenizer.skops")
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ import pickle
 import h5py
 import numpy as np
 import pytest
+import torch
 import zarr
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sktok import (
     AmplitudeScaler,
@@ -259,6 +260,68 @@ def test_steps_that_are_passed_through_or_know_one_fit_only(ecg):
     np.testing.assert_array_equal(tokenizer.transform(ecg.data[:50]), expected)
     quantizer = partial_fit(BinQuantizer(8), ecg.data)
     assert quantizer.n_tokens_ == 8
+
+
+class Partly(torch.nn.Module):
+    """A network with a weight that is not used, and one that is not trained."""
+
+    def __init__(self, block_size, latent_dim):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(3, 3))
+        self.down = torch.nn.Linear(block_size, latent_dim)
+        self.up = torch.nn.Linear(latent_dim, block_size)
+        self.down.bias.requires_grad_(False)
+
+    def encode(self, x):
+        return self.down(x)
+
+    def decode(self, z):
+        return self.up(z)
+
+
+def test_weights_without_a_gradient_do_not_shift_the_others(blocks, quick):
+    params = {"network": Partly, "max_steps": 8, "batch_size": 15}
+    in_parts, whole = quick(**params), quick(**params, warm_start=True)
+    in_parts.partial_fit(blocks).partial_fit(blocks)
+    losses = in_parts.loss_curve_
+    assert whole.fit(blocks).loss_curve_[:4] == losses[:4]  # one epoch
+    assert losses[-1] < losses[0]
+
+
+def test_a_state_of_training_that_does_not_fit_is_refused(blocks, quick):
+    tokenizer = quick(max_steps=8).partial_fit(blocks)
+    tokenizer._unfinished["moments"][0]["exp_avg"] = np.zeros(1, np.float32)
+    with pytest.raises(ValueError, match="Training cannot go on"):
+        tokenizer.partial_fit(blocks)
+
+
+def test_steps_of_scikit_learn_do_not_move_under_a_complete_tokenizer(ecg):
+    tokenizer = ConvAETokenizer(
+        quantizer=VectorQuantizer(16), max_steps=1, random_state=0
+    )
+    pipeline = make_pipeline(StandardScaler(), BlockSegmenter(10), tokenizer)
+    tokens = partial_fit(pipeline, ecg.data[:50]).transform(ecg.data[:50])
+    partial_fit(pipeline, 3 * ecg.data + 1)
+    np.testing.assert_array_equal(pipeline.transform(ecg.data[:50]), tokens)
+
+
+def test_a_first_batch_that_fails_may_be_followed_by_another(ecg):
+    pipeline = make_pipeline(BlockSegmenter(100), VectorQuantizer(4, random_state=0))
+    with pytest.raises(ValueError, match="larger than the window"):
+        partial_fit(pipeline, ecg.data[:, :50])
+    assert partial_fit(pipeline, ecg.data).transform(ecg.data).shape == (432, 3)
+
+
+def test_streams_of_frames_and_of_steps_without_names(fitted, ecg, tmp_path):
+    framed = clone(fitted).set_output(transform="pandas").fit(ecg.data[:60])
+    expected = framed.transform(ecg.data[:60]).to_numpy()
+    for source in ([ecg.data[:60]], [on_disk("memmap", ecg.data[:60], tmp_path)]):
+        (tokens,) = iter_transform(framed, source)
+        np.testing.assert_array_equal(tokens, expected)
+    nameless = make_pipeline(FunctionTransformer(np.tanh), BinQuantizer(8))
+    nameless.fit(ecg.data)
+    (tokens,) = iter_transform(nameless, [ecg.data])
+    assert tokens.shape == (432, 250)
 
 
 def test_one_pass_learns_as_much_as_fit(ecg):
