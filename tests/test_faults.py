@@ -317,9 +317,12 @@ def test_a_file_is_whole_wherever_its_saving_is_killed(
         where = None if place == "lines" else tmp_path
         code = run(die_at, n, where, save, pair[1], path)
         tokens = load(path).transform(ecg.data)
-        np.testing.assert_array_equal(tokens, pair[code == 0].transform(ecg.data))
+        old, new = (np.array_equal(tokens, t.transform(ecg.data)) for t in pair)
+        assert old or new
         if code == 0:
             break
+        save(pair[0], path)
+    assert new
     assert n > 2
 
 
