@@ -15,7 +15,6 @@ differed from those of one call.
 
 import sys
 import time
-from itertools import count
 
 import numpy as np
 import psutil
@@ -52,12 +51,12 @@ def megabytes():
     return psutil.Process().memory_info().rss / 1e6
 
 
-def watched(batches, seconds, n_bytes, memory):
-    """The batches, until there were enough; notes (seconds, MB) down at each."""
+def watched(batches, is_done, memory):
+    """The batches, until it is done; notes (seconds, MB) before and behind each."""
     begin = time.perf_counter()
-    for index in count(1):
+    while True:
         memory.append((time.perf_counter() - begin, megabytes()))
-        if memory[-1][0] > seconds or index * BATCH * 250 * 8 > n_bytes:
+        if memory[-1][0] > MOST_SECONDS or is_done(len(memory) - 1):
             return
         yield next(batches)
 
@@ -82,21 +81,24 @@ def row(task, n_batches, memory):
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
+def is_complete(tokenizer):
+    return tokenizer["tokenize"].is_complete_
+
+
 def stream(gigabytes):
     """Learn from an archive and tokenize it; what is wrong, in words."""
     print("| | GB of windows | minutes | Ms/s | peak, MB | growth, MB/min |")
     print("|---|---|---|---|---|---|")
     tokenizer, training, tokenizing = make_tokenizer(random_state=0), [], []
     tokenizer.set_params(tokenize__max_steps=MAX_STEPS)
-    for windows in watched(archive(), MOST_SECONDS, np.inf, training):
-        if partial_fit(tokenizer, windows)["tokenize"].is_complete_:
-            break
-    training.append((training[-1][0], megabytes()))
+    for windows in watched(archive(), lambda n: n and is_complete(tokenizer), training):
+        partial_fit(tokenizer, windows)
     row(f"partial_fit, {tokenizer[-1].n_steps_} steps", len(training) - 1, training)
 
     first = next(archive(1))
     expected = tokenizer.transform(first)
-    batches = watched(archive(1), MOST_SECONDS, 1e9 * gigabytes, tokenizing)
+    n_batches = 1e9 * gigabytes / first.nbytes
+    batches = watched(archive(1), lambda n: n >= n_batches, tokenizing)
     use = np.zeros(tokenizer[-1].n_tokens_, dtype=np.int64)
     for index, tokens in enumerate(iter_transform(tokenizer, batches)):
         use += np.bincount(tokens.ravel(), minlength=len(use))

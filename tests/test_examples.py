@@ -331,3 +331,20 @@ def test_the_onnx_benchmark(monkeypatch, capsys, ecg):
     shown = capsys.readouterr().out
     assert shown.count("| 500 |") == 1
     assert "nan" not in shown
+
+
+def test_the_archive_benchmark(monkeypatch, capsys, ecg):
+    import benchmark_archive as benchmark
+
+    small = {"BATCH": 200, "MAX_STEPS": 3, "SEEDS": (0,), "N_BATCHES": 2}
+    for name, value in {**small, "LARGEST_GROWTH": np.inf}.items():
+        monkeypatch.setattr(benchmark, name, value)
+    monkeypatch.setattr(benchmark, "fetch_mitdb", lambda *a, **k: ecg)
+    benchmark.main(0.002)
+    shown = capsys.readouterr().out
+    assert "| partial_fit, 3 steps |" in shown
+    assert "| iter_transform | 0.0 |" in shown
+    assert "| 0 | 6 |" in shown
+    monkeypatch.setattr(benchmark, "LARGEST_PEAK", 0)
+    with pytest.raises(SystemExit, match="peak"):
+        benchmark.main(0.002)
