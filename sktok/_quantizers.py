@@ -589,7 +589,8 @@ class VectorQuantizer(_Quantizer):
 
         check_is_fitted(self)
         X = self._validate(X, reset=False)
-        vectors = X.reshape(-1, X.shape[-1])
+        # In one order in memory, on which the last bits depend.
+        vectors = np.ascontiguousarray(X).reshape(-1, X.shape[-1])
         if max(np.abs(vectors).max(), np.abs(self.codes_).max()) > _LARGEST_TO_SQUARE:
             vectors = vectors.astype(np.float64)
         codes = self.codes_.astype(vectors.dtype)

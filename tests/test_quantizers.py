@@ -356,3 +356,13 @@ def test_codes_nearest_to_huge_vectors(dtype):
     np.testing.assert_array_equal(
         quantizer.inverse_transform(quantizer.transform(X)), X
     )
+
+
+def test_codes_do_not_depend_on_the_layout():
+    X = np.random.default_rng(0).random((10, 3, 4))
+    quantizer = VectorQuantizer(4, random_state=0).fit(X)
+    X[:, 0, 1] = 9e15  # so far out that only rounding decides
+    reversed_in_memory = np.flip(np.flip(X).copy())
+    np.testing.assert_array_equal(
+        quantizer.transform(reversed_in_memory), quantizer.transform(X)
+    )

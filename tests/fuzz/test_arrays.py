@@ -506,7 +506,7 @@ def test_write_corpus(drawn, as_bunch):
         *allowed,
     )
     if corpus is not None:
-        plain = drawn.plain()
+        plain = np.atleast_2d(drawn.plain())  # a single window is a record
         missing = np.isnan(plain).any(axis=1)
         expected = np.full((len(plain), 12), -1)
         if not missing.all():
