@@ -117,16 +117,16 @@ class Vocabulary:
     fingerprint : str
         Hash of what the tokenizer learned.
 
+    Attributes
+    ----------
+    pad_id, bos_id, eos_id, sep_id, missing_id : int
+        Ids of the special tokens.
+
     Raises
     ------
     ValueError
         If a size is not an int of at least 1, if there are more tokens than ids of 32
         bits, or more than 2**24 samples or tokens in a window.
-
-    Attributes
-    ----------
-    pad_id, bos_id, eos_id, sep_id, missing_id : int
-        Ids of the special tokens.
 
     See Also
     --------

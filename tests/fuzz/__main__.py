@@ -13,7 +13,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parent))
 law = import_module("law")
-MODULES = ["test_arrays", "test_corpus_files", "test_persistence", "test_wfdb"]
+MODULES = ["test_arrays", "test_corpus_files", "test_tokenizer_files", "test_wfdb"]
 
 
 def find(name):
