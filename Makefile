@@ -37,7 +37,7 @@ fuzz: .venv/installed  ## a million odd inputs and altered files, in an hour
 
 fuzz-coverage: .venv/atheris  ## the files once more, by the branches that they reach
 	for test in records records_of_segments read_corpus vocabulary load; do \
-		$(BIN)/python tests/fuzz test_$$test -atheris_runs=100000 || exit 1; done
+		$(BIN)/python tests/fuzz test_$$test -atheris_runs=10000 || exit 1; done
 
 soak: .venv/installed  ## half an hour: does memory grow, do tokens drift?
 	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmark_soak.py

@@ -2,7 +2,7 @@
 
 Tokenizes records of 12 leads of 10 s at 500 Hz, one token for 10 samples, at 1, 2 and 4
 workers of one thread each: chunks that the workers make themselves, as if they read
-them, and chunks that the client sends. Ten minutes on 2 cores::
+them, and chunks that the client sends. Five minutes on 2 cores::
 
     python examples/benchmark_dask.py
 
@@ -29,7 +29,7 @@ from sktok.datasets import load_ecg
 
 N_TURNS = 5
 WORKERS = (1, 2, 4)
-N_RECORDS = 1600
+N_RECORDS = 400
 RECORDS_A_CHUNK = 100  # 24 MB of float32
 WINDOWS_A_RECORD = 12 * 20  # 12 leads of 5,000 samples, in windows of 250
 WINDOW_LENGTH = 250
