@@ -6,6 +6,7 @@ import os
 import pickle
 import pickletools
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
@@ -327,3 +328,11 @@ def test_a_pickle_draws_no_random_numbers_and_leaves_threads(fitted):
     pickle.loads(pickle.dumps(fitted[0]))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == n_threads
+
+
+def test_two_that_save_under_one_name_do_not_disturb_each_other(fitted, tmp_path):
+    path = tmp_path / "tokenizer.skops"
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: save(fitted[-1], path), range(20)))
+    np.testing.assert_array_equal(load(path)[-1].codes_, fitted[-1][-1].codes_)
+    assert os.listdir(tmp_path) == ["tokenizer.skops"]
