@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n 2
 .PHONY: demo test generate format paper rate bench fuzz fuzz-coverage soak archive scale clean
 
 demo: .venv/installed  ## real ECG to tokens and back, in demo/
-	$(BIN)/python examples/plot_tokenize_ecg.py demo
+	$(BIN)/python examples/demo.py demo
 
 test: .venv/installed  ## style, documentation and tests
 	$(BIN)/ruff check .
@@ -17,7 +17,7 @@ test: .venv/installed  ## style, documentation and tests
 	$(PYTEST)
 
 generate: .venv/installed  ## ECG that a language model makes up, in generated/
-	$(BIN)/python examples/plot_generate_ecg.py generated
+	$(BIN)/python examples/generate_ecg.py generated
 
 format: .venv/installed  ## mend the style
 	$(BIN)/ruff check --fix .

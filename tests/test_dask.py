@@ -32,7 +32,7 @@ def recipe():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
         patch.syspath_prepend(str(Path(__file__).parent))
-        example = importlib.import_module("plot_dask")
+        example = importlib.import_module("tokenize_on_dask")
         patch.setattr(example, "GRID", GRID)
         patch.setattr(example, "SEARCH_STEPS", 2)
         patch.setattr(example, "N_COPIES", 3)

@@ -21,7 +21,7 @@ def importable(monkeypatch):
 
 
 def test_the_demo(tmp_path, monkeypatch, capsys, ecg):
-    import plot_tokenize_ecg as demo
+    import demo
 
     grid = {"segment__block_size": [10, 25], "tokenize__quantizer__n_codes": [16]}
     monkeypatch.setattr(demo, "GRID", grid)
@@ -167,7 +167,7 @@ def language_models(monkeypatch, tmp_path):
 
 
 def test_generated_ecg(language_models, tmp_path, monkeypatch):
-    import plot_generate_ecg as example
+    import generate_ecg as example
 
     monkeypatch.setattr(example, "GENERATED_SECONDS", 8)
     example.main(tmp_path / "out")
@@ -230,7 +230,7 @@ def test_trigrams_cost_what_a_slow_reference_says(language_models):
 
 
 def test_seconds_without_a_plausible_beat_are_counted(ecg):
-    import plot_generate_ecg as example
+    import generate_ecg as example
 
     signal = ecg.data.ravel()[: 60 * ecg.fs].copy()
     examples = example.beats(signal, ecg.fs)
@@ -247,7 +247,7 @@ def test_seconds_without_a_plausible_beat_are_counted(ecg):
 
 
 def test_a_copy_of_a_beat_in_training_is_nearest_to_itself(language_models, tmp_path):
-    import plot_generate_ecg as example
+    import generate_ecg as example
 
     fit, test, _ = language_models.load()
     tokenizer = language_models.SampleBins().fit(fit[0].data)
@@ -262,7 +262,7 @@ def test_a_copy_of_a_beat_in_training_is_nearest_to_itself(language_models, tmp_
 
 
 def test_beat_classes(tmp_path, monkeypatch, ecg):
-    import plot_beat_classes as example
+    import classify_beats as example
 
     windows = ecg.data[:200].astype(np.float32)
     peaks = sleepecg.detect_heartbeats(windows.ravel(), ecg.fs)[3:-3]

@@ -5,7 +5,7 @@ the patients of DS1 (MIT-BIH Arrhythmia Database), and is scored on those of DS2
 ECG itself, and on its reconstruction from tokens. A logistic regression learns them on
 the tokens alone. With blocks of 25, 10 and 5 samples, about a quarter of an hour::
 
-    SKTOK_DATA=FOLDER python examples/plot_beat_classes.py [FOLDER]
+    SKTOK_DATA=FOLDER python examples/classify_beats.py [FOLDER]
 
 It prints a table, and writes ``beat_classes.csv`` and ``beat_classes.png`` to the
 folder.

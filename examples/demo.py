@@ -6,7 +6,7 @@ Trains the choice to the end, and scores it on the last minute, which was never 
 Then writes tokens, fitted tokenizer and pictures to ``demo/``, and loads the tokenizer
 in a fresh process to see that it gives the same tokens. Two minutes on 2 cores::
 
-    python examples/plot_tokenize_ecg.py [FOLDER]
+    python examples/demo.py [FOLDER]
 
 The answer is in the last lines it prints.
 """
