@@ -3,13 +3,27 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
+from sklearn.pipeline import make_pipeline
 
-from sktok import BinQuantizer
-from sktok.metrics import reconstruct
+from sktok import (
+    BinQuantizer,
+    BlockSegmenter,
+    GainShapeTokenizer,
+    VectorQuantizer,
+    make_tokenizer,
+)
+from sktok.metrics import reconstruct, token_entropy
 from sktok.plotting import (
+    CodebookDisplay,
     QuantizationDisplay,
     RateDistortionDisplay,
     ReconstructionDisplay,
+    TokenStripDisplay,
+    TokenUsageDisplay,
+    TrainingDisplay,
 )
 
 plt.switch_backend("Agg")
@@ -24,6 +38,134 @@ def close_figures():
 @pytest.fixture(scope="module")
 def quantizer(ecg):
     return BinQuantizer(16).fit(ecg.data)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(ecg):
+    """Trained a little, with a look at held-out windows."""
+    tokenizer = make_tokenizer(block_size=25, n_tokens=64, max_steps=20, random_state=0)
+    return tokenizer.set_params(tokenize__early_stopping=True).fit(ecg.data[:100])
+
+
+@pytest.fixture(scope="module")
+def codebook(ecg):
+    """Blocks of 7 samples, which do not divide the window, without a network."""
+    quantizer = VectorQuantizer(8, max_iter=3, random_state=0)
+    return make_pipeline(BlockSegmenter(7), quantizer).fit(ecg.data[:20])
+
+
+@pytest.fixture(scope="module")
+def gain_shape(codebook, ecg):
+    return GainShapeTokenizer(codebook, n_bins=4).fit(ecg.data[:20])
+
+
+@pytest.fixture
+def drawn_texts(monkeypatch):
+    """Draw a figure, and tell the text and the extent of all that is written in it."""
+    draw = Text.draw
+
+    def drawn(figure):
+        extents = {}
+
+        def record(text, renderer, *args, **kwargs):
+            if text.get_visible() and text.get_text().strip():
+                extents[text] = text.get_window_extent(renderer)
+            draw(text, renderer, *args, **kwargs)
+
+        figure.canvas.draw()
+        with monkeypatch.context() as patched:
+            patched.setattr(Text, "draw", record)
+            figure.canvas.draw()
+        return [(text.get_text(), extent) for text, extent in extents.items()]
+
+    return drawn
+
+
+def search_results(n_codes=(64, 128, 256), block_sizes=(5, 10, 25, 50)):
+    """What a search over two parameters might have found; a third does not vary."""
+    grid = [(b, n) for b in block_sizes for n in n_codes]
+    return {
+        "params": [
+            {"segment__block_size": b, "quantize__n_codes": n, "tokenize__max_steps": 9}
+            for b, n in grid
+        ],
+        "mean_test_neg_bits_per_sample": [-np.log2(n) / b for b, n in grid],
+        "mean_test_neg_reconstruction_mse": [-1e-4 * b**2 / n**0.1 for b, n in grid],
+    }
+
+
+DISPLAYS = {
+    "reconstruction": lambda estimator, ecg, ax: ReconstructionDisplay.from_estimator(
+        estimator, ecg.data[:9], fs=ecg.fs, unit=ecg.unit, ax=ax
+    ),
+    "quantization": lambda estimator, ecg, ax: QuantizationDisplay.from_arrays(
+        ecg.data[0], ecg.data[0].round(1), limits=(-1, 1), ax=ax
+    ),
+    "rate distortion": lambda estimator, ecg, ax: RateDistortionDisplay.from_cv_results(
+        search_results(), unit="mV", best_index=4, ax=ax
+    ),
+    "token usage": lambda estimator, ecg, ax: TokenUsageDisplay.from_estimator(
+        estimator, ecg.data[:9], ax=ax
+    ),
+    "codebook": lambda estimator, ecg, ax: CodebookDisplay.from_estimator(
+        estimator, ecg.data, fs=ecg.fs, unit=ecg.unit, ax=ax
+    ),
+    "few codes": lambda estimator, ecg, ax: CodebookDisplay.from_estimator(
+        estimator, ecg.data[:9], fs=ecg.fs, unit=ecg.unit, n_codes=1, ax=ax
+    ),
+    "training": lambda estimator, ecg, ax: TrainingDisplay.from_estimator(
+        estimator, ax=ax
+    ),
+    "token strip": lambda estimator, ecg, ax: TokenStripDisplay.from_estimator(
+        estimator, ecg.data[:9], fs=ecg.fs, unit=ecg.unit, ax=ax
+    ),
+    "strip without a unit": lambda estimator, ecg, ax: TokenStripDisplay.from_estimator(
+        estimator, ecg.data[:9], ax=ax
+    ),
+}
+
+
+@pytest.mark.parametrize("width", [None, 16])  # inches of 100 pixels; None is 8
+@pytest.mark.parametrize("name", DISPLAYS)
+def test_no_text_overlaps_or_leaves_the_figure(
+    name, width, tokenizer, ecg, drawn_texts
+):
+    ax = None
+    if width:
+        _, ax = plt.subplots(figsize=(width, 6), dpi=100, layout="constrained")
+    display = DISPLAYS[name](tokenizer, ecg, ax)
+    assert display.figure_.get_figwidth() == (width or 8)
+    texts = drawn_texts(display.figure_)
+    assert len(texts) >= 4
+    for i, (text, extent) in enumerate(texts):
+        inside = extent.padded(-1)
+        frame = display.figure_.bbox
+        assert frame.contains(*inside.min), text
+        assert frame.contains(*inside.max), text
+        assert not [other for other, box in texts[:i] if inside.overlaps(box)], text
+
+
+@pytest.mark.parametrize("name", DISPLAYS)
+def test_every_display_draws_on_given_axes_and_again(name, tokenizer, ecg):
+    _, (first, second) = plt.subplots(2)
+    display = DISPLAYS[name](tokenizer, ecg, first)
+    assert display.ax_ is first
+    n_artists = len(first.get_children())
+    assert display.plot(ax=second) is display
+    assert display.ax_ is second
+    assert display.figure_ is second.figure
+    assert len(first.get_children()) == len(second.get_children()) == n_artists
+
+
+def test_colours_stand_out_from_a_dark_background():
+    def brightness(style):
+        with plt.style.context(style):
+            display = ReconstructionDisplay.from_arrays([1.0, 2.0], [1.0, 2.0])
+        return [max(to_rgb(x.get_color())) for x in display.lines_]
+
+    on_white, on_black = brightness("default"), brightness("dark_background")
+    assert on_white[1] < 0.6 < on_black[1]
+    assert on_white[0] > on_black[0]
 
 
 def test_reconstruction_from_estimator(quantizer, ecg):
@@ -50,6 +192,86 @@ def test_quantization_from_estimator(quantizer, ecg):
         quantized.get_ydata(), reconstruct(quantizer, X).ravel()
     )
     assert display.limits == (ecg.data.min(), ecg.data.max())
+
+
+def test_reconstruction_has_the_error_below(quantizer, ecg):
+    X = ecg.data[:3]
+    display = ReconstructionDisplay.from_estimator(
+        quantizer, X, fs=ecg.fs, unit=ecg.unit
+    )
+    np.testing.assert_allclose(
+        display.error_line_.get_ydata(), 1000 * (reconstruct(quantizer, X) - X).ravel()
+    )
+    assert display.error_ax_.get_ylabel() == "error (µV)"
+    assert display.error_ax_.get_position().y1 < display.ax_.get_position().y0
+    _, (ax, error_ax) = plt.subplots(2)
+    assert display.plot(ax=ax).error_line_ is None
+    assert display.plot(ax=ax, error_ax=error_ax).error_line_.axes is error_ax
+    assert error_ax.get_xlabel() == "time (s)"
+    plain = ReconstructionDisplay.from_arrays([0.0, 1.0], [1.0, 1.0], unit="bar")
+    np.testing.assert_array_equal(plain.error_line_.get_ydata(), [1, 0])
+    assert plain.error_ax_.get_ylabel() == "error (bar)"
+
+
+def test_reconstruction_marks_where_tokens_begin(tokenizer, codebook, gain_shape, ecg):
+    X = ecg.data[:2]
+    display = ReconstructionDisplay.from_estimator(tokenizer, X, fs=ecg.fs)
+    np.testing.assert_allclose(
+        display.boundaries_.get_xdata(), np.arange(0, 500, 25) / ecg.fs
+    )
+    first = np.arange(0, 250, 7)
+    assert len(first) == codebook.transform(X).shape[1]
+    display = ReconstructionDisplay.from_estimator(codebook, X)
+    np.testing.assert_array_equal(
+        display.boundaries_.get_xdata(), [*first, *first + 250]
+    )
+    assert (
+        ReconstructionDisplay.from_estimator(gain_shape, X).boundaries_
+        is ReconstructionDisplay.from_estimator(tokenizer[:2], X).boundaries_
+        is None
+    )
+    dense = ReconstructionDisplay.from_estimator(codebook, ecg.data[:60])
+    assert len(dense.token_starts) == 60 * 36
+    assert dense.boundaries_ is None
+
+
+@pytest.mark.parametrize("token_length", [0, -3, 2.5])
+def test_token_length_is_a_number_of_samples(token_length):
+    with pytest.raises(ValueError, match=f"token_length={token_length}: expected"):
+        ReconstructionDisplay.from_arrays([1.0], [1.0], token_length=token_length)
+
+
+def paper(ax):
+    return [grid for grid in ax.collections if isinstance(grid, LineCollection)]
+
+
+@pytest.mark.parametrize(
+    ("n_windows", "squares"), [(1, [0.04, 0.2]), (9, [0.2]), (120, [])]
+)
+def test_ecg_paper_keeps_the_squares_that_can_be_told_apart(n_windows, squares, ecg):
+    X = ecg.data[:n_windows]
+    display = ReconstructionDisplay.from_arrays(X, X, fs=ecg.fs, unit="mV")
+    grids = paper(display.ax_)
+    assert len(grids) == len(squares)
+    for grid, width in zip(grids, squares, strict=True):
+        lines = np.array(grid.get_segments())
+        x = lines[lines[:, 0, 0] == lines[:, 1, 0], 0, 0]
+        y = lines[lines[:, 0, 1] == lines[:, 1, 1], 0, 1]
+        np.testing.assert_allclose(np.diff(x), width)
+        np.testing.assert_allclose(np.diff(y), 2.5 * width)
+        np.testing.assert_allclose(x / width, np.round(x / width), atol=1e-9)
+
+
+def test_ecg_paper_takes_seconds_and_millivolts(ecg):
+    X = ecg.data[:1]
+    draw = ReconstructionDisplay.from_arrays
+    assert not paper(draw(X, X, fs=ecg.fs, unit="V").ax_)
+    assert not paper(draw(X, X, unit="mV").ax_)
+    assert not paper(draw(X, X, fs=ecg.fs, unit="mV", ecg_paper=False).ax_)
+    with pytest.raises(ValueError, match="give fs and unit"):
+        draw(X, X, unit="mV", ecg_paper=True)
+    with pytest.raises(ValueError, match='expected "auto", True or False'):
+        draw(X, X, ecg_paper="pink")
 
 
 @pytest.mark.parametrize("display", [ReconstructionDisplay, QuantizationDisplay])
@@ -105,3 +327,200 @@ def test_candidates_without_a_score_are_not_drawn():
     assert [text.get_text() for text in display.ax_.texts] == ["a", "c", "d"]
     nothing = RateDistortionDisplay(rate, np.full(4, np.nan), list("abcd")).plot()
     assert len(nothing.points_.get_offsets()) == 0
+    nothing.figure_.canvas.draw()
+
+
+def test_labels_name_the_parameters_that_vary():
+    display = RateDistortionDisplay.from_cv_results(search_results(n_codes=[64]))
+    assert display.labels == ["5", "10", "25", "50"]
+    assert display.names == "block_size"
+    assert display.rmse_axis_ is display.chosen_ is None
+    alone = RateDistortionDisplay.from_cv_results(search_results([64], [5]))
+    assert alone.labels == ["5, 64, 9"]
+
+
+def test_the_chosen_candidate_has_a_ring():
+    display = RateDistortionDisplay.from_cv_results(search_results(), best_index=0)
+    np.testing.assert_allclose(
+        display.chosen_.get_offsets(), [[6 / 5, 25e-4 / 64**0.1]]
+    )
+    with pytest.raises(
+        ValueError, match="best_index=12: expected a candidate, 0 to 11"
+    ):
+        RateDistortionDisplay.from_cv_results(search_results(), best_index=12)
+
+
+def test_errors_in_millivolts_are_also_told_in_microvolts():
+    display = RateDistortionDisplay.from_cv_results(search_results(), unit="mV")
+    display.figure_.canvas.draw()
+    low, high = display.ax_.get_ylim()
+    np.testing.assert_allclose(
+        display.rmse_axis_.get_ylim(), [1000 * np.sqrt(low), 1000 * np.sqrt(high)]
+    )
+
+
+def test_token_usage_from_estimator(tokenizer, ecg):
+    X = ecg.data[:9]
+    display = TokenUsageDisplay.from_estimator(tokenizer, X)
+    tokens = tokenizer.transform(X)
+    _, count = np.unique(tokens, return_counts=True)
+    np.testing.assert_allclose(
+        display.line_.get_ydata(), 100 * np.sort(count)[::-1] / tokens.size
+    )
+    np.testing.assert_allclose(display.uniform_.get_ydata(), 100 / 64)
+    title = display.ax_.get_title(loc="left")
+    assert title.startswith(f"entropy {token_entropy(tokens):.2f} of 6.00 bits; ")
+    assert title.endswith(f" of 64 tokens in use, {64 - len(count)} unused")
+
+
+def test_tokens_outside_the_vocabulary_are_not_drawn(quantizer, ecg):
+    with pytest.raises(ValueError, match="outside the vocabulary of 2 tokens"):
+        TokenUsageDisplay.from_tokens([0, 1, 2], 2)
+    with pytest.raises(TypeError, match="expected integers"):
+        TokenUsageDisplay.from_tokens([0.5], 2)
+    with pytest.raises(ValueError, match="BlockSegmenter has no n_tokens_"):
+        TokenUsageDisplay.from_estimator(BlockSegmenter().fit(ecg.data), ecg.data)
+
+
+def test_codebook_draws_the_codes(codebook, ecg):
+    X = ecg.data[20:40]
+    display = CodebookDisplay.from_estimator(codebook, X, n_codes=5)
+    whole = codebook.transform(X)[:, :-1]  # the last block of a window is cropped
+    codes = codebook[-1].codes_[display.tokens]
+    np.testing.assert_allclose(display.mean[:, :5], codes[:, :5])
+    for token, share in zip(display.tokens, display.share, strict=True):
+        assert abs(share - np.mean(whole == token)) < 0.02
+    assert (np.diff(display.share) <= 0).all()
+    assert display.n_tokens == 8
+    drawn = np.diff([curve[:, 1] for curve in display.curves_.get_segments()])
+    change = np.diff(display.mean)
+    np.testing.assert_allclose(
+        drawn, change * np.ptp(drawn) / np.ptp(change), atol=1e-6
+    )
+    written = [text.get_text() for text in display.ax_.texts]
+    assert written[0].startswith(f"{display.tokens[0]}  ")
+    assert written[-2].endswith(", 7 samples")
+
+
+def test_codebook_of_a_network_has_bands(tokenizer, ecg):
+    X = ecg.data[:60]
+    display = CodebookDisplay.from_estimator(tokenizer, X, fs=ecg.fs, unit=ecg.unit)
+    tokens = tokenizer.transform(X)
+    blocks = reconstruct(tokenizer, X).reshape(60, 10, 25)
+    np.testing.assert_allclose(
+        display.mean[0], blocks[tokens == display.tokens[0]].mean(axis=0), rtol=1e-5
+    )
+    assert (display.band[0] <= display.band[1]).all()
+    assert display.n_used == len(np.unique(tokens)) == len(display.tokens)
+    assert f"{64 - display.n_used} of 64 never" in display.ax_.get_title(loc="left")
+    assert len(display.bands_.get_paths()) == display.n_used
+
+
+def test_gain_and_offset_tokens_are_not_of_blocks(gain_shape, codebook, ecg):
+    X = ecg.data[:9]
+    shapes = gain_shape.token_ranges_["shape"]
+    display = TokenStripDisplay.from_estimator(gain_shape, X)
+    np.testing.assert_array_equal(
+        display.tokens, gain_shape.transform(X)[:, 2:].ravel()
+    )
+    assert display.vocabulary == shapes
+    display = CodebookDisplay.from_estimator(gain_shape, X)
+    assert set(display.tokens) <= set(shapes)
+    assert display.n_tokens == 8
+
+
+@pytest.mark.parametrize("display", [CodebookDisplay, TokenStripDisplay])
+def test_blocks_need_a_token_each(display, ecg):
+    several = make_pipeline(BlockSegmenter(25), BinQuantizer(4)).fit(ecg.data)
+    with pytest.raises(ValueError, match="expected one token for each block"):
+        display.from_estimator(several, ecg.data[:2])
+
+
+@pytest.mark.parametrize("n_codes", [0, 2.5])
+def test_codebook_draws_a_whole_number_of_codes(n_codes, codebook, ecg):
+    with pytest.raises(ValueError, match=f"n_codes={n_codes}: expected"):
+        CodebookDisplay.from_estimator(codebook, ecg.data, n_codes=n_codes)
+
+
+def test_training_from_estimator(tokenizer, codebook):
+    network = tokenizer["tokenize"]
+    display = TrainingDisplay.from_estimator(tokenizer)
+    np.testing.assert_array_equal(display.line_.get_ydata(), network.loss_curve_)
+    np.testing.assert_array_equal(display.line_.get_xdata(), np.arange(1, 21))
+    x, y = display.validation_line_.get_data()
+    assert (list(x), list(y)) == ([20], network.validation_loss_curve_)
+    assert display.ax_.get_yscale() == "log"
+    with pytest.raises(ValueError, match="Pipeline has no loss_curve_"):
+        TrainingDisplay.from_estimator(codebook)
+    with pytest.raises(ValueError, match="has no loss_curve_: give a fitted"):
+        TrainingDisplay.from_estimator(make_tokenizer())
+
+
+def test_training_of_a_tokenizer_inside_another(tokenizer):
+    outer = GainShapeTokenizer()
+    outer.tokenizer_ = tokenizer
+    display = TrainingDisplay.from_estimator(outer)
+    assert len(display.loss) == 20
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "n_looks", "steps"),
+    [(120, 3, [50, 100, 120]), (100, 2, [50, 100]), (300, 3, [100, 200, 300])],
+)
+def test_looks_are_where_training_takes_them(n_steps, n_looks, steps):
+    loss = np.linspace(2, 1, n_steps)
+    display = TrainingDisplay.from_curves(loss, np.ones(n_looks))
+    np.testing.assert_array_equal(display.validation_line_.get_xdata(), steps)
+    mean = display.smoothed_.get_ydata()
+    np.testing.assert_allclose(mean[5:-5], loss[5:-5])
+    with pytest.raises(ValueError, match=r"validation_steps has shape \(1,\)"):
+        TrainingDisplay.from_curves(loss, np.ones(n_looks), validation_steps=[1])
+
+
+def test_training_without_steps():
+    with pytest.raises(ValueError, match=r"loss has shape \(0,\)"):
+        TrainingDisplay.from_curves([])
+
+
+def test_token_strip_has_each_token_under_its_samples(codebook, ecg):
+    X = ecg.data[:4]
+    display = TokenStripDisplay.from_estimator(
+        codebook, X, fs=ecg.fs, unit=ecg.unit, seconds_per_row=1
+    )
+    assert len(display.lines_) == 3
+    for row, line in enumerate(display.lines_):
+        part = X.ravel()[360 * row :][:361]
+        np.testing.assert_allclose(line.get_ydata() - display.offsets_[row], part)
+        np.testing.assert_allclose(line.get_xdata(), np.arange(len(part)) / 360)
+    tokens = codebook.transform(X).ravel()
+    cells = np.array(
+        [path.get_extents().extents for path in display.cells_.get_paths()]
+    )
+    row = np.searchsorted(-display.offsets_, -cells[:, 1]) - 1
+    start = np.round(360 * (cells[:, 0] + row)).astype(int)
+    of_sample = np.repeat(tokens, np.tile([7] * 35 + [5], 4))
+    np.testing.assert_array_equal(display.cells_.get_array(), of_sample[start])
+    np.testing.assert_allclose(np.diff(start), 360 * np.ptp(cells[:-1, ::2], axis=1))
+    for cell, line in zip(cells, np.array(display.lines_)[row], strict=True):
+        assert cell[3] <= line.get_ydata().min()
+
+
+def test_rows_of_whole_tokens(tokenizer, ecg):
+    display = TokenStripDisplay.from_estimator(tokenizer, ecg.data[:9], fs=ecg.fs)
+    assert len(display.cells_.get_paths()) == 90
+    assert [len(line.get_ydata()) for line in display.lines_] == [1126, 1125]
+    assert [text.get_text() for text in display.numbers_] == [
+        str(token) for token in tokenizer.transform(ecg.data[:9]).ravel()
+    ]
+    dense = TokenStripDisplay.from_estimator(
+        tokenizer, ecg.data[:99], fs=ecg.fs, seconds_per_row=60
+    )
+    assert not dense.numbers_
+
+
+@pytest.mark.parametrize(("seconds", "fs"), [(0, 360), ("1", 360), (1, None)])
+def test_rows_have_a_length(seconds, fs, codebook, ecg):
+    with pytest.raises(ValueError, match="expected a number above 0"):
+        TokenStripDisplay.from_estimator(
+            codebook, ecg.data[:2], fs=fs, seconds_per_row=seconds
+        )
