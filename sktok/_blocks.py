@@ -63,6 +63,10 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
     --------
     ConvAETokenizer : Turns blocks into latents or tokens.
 
+    References
+    ----------
+    "Da ECG a LLM", 2025, section 3.1.
+
     Examples
     --------
     >>> import numpy as np
@@ -168,6 +172,12 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         check_is_fitted(self)
         X = validate_inverse(self, X, (self.n_blocks_, self.block_size_))
         return join(X, self.n_features_in_)
+
+    def _caption(self):
+        return (
+            f"windows of {self.n_features_in_} samples to {self.n_blocks_} blocks of "
+            f"{self.block_size_} samples"
+        )
 
     def get_feature_names_out(self, input_features=None):
         """Names of the samples of all blocks, laid end to end.

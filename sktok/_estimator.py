@@ -1,7 +1,7 @@
-"""What the estimators share beside their windows: versions, and the first batch."""
+"""What estimators share beside their windows: versions, diagrams, the first batch."""
 
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _is_fitted
+from sklearn.utils.validation import _is_fitted, check_is_fitted
 
 from sktok._windows import validate_windows
 
@@ -11,8 +11,22 @@ _FORMAT = 1  # of what is pickled; 0 is that of files without a number
 class Estimator(BaseEstimator):
     """`BaseEstimator` whose pickles say which release they are of.
 
-    Format 0 had the network itself where format 1 has its weights, as arrays.
+    Format 0 had the network itself where format 1 has its weights, as arrays. In a
+    notebook, once fitted, it shows what it learned: `_caption` below its name.
     """
+
+    @property
+    def _sk_visual_block_(self):
+        """What scikit-learn calls for its diagram; it draws its own without this."""
+        try:
+            check_is_fitted(self)
+            block = self._diagram()
+        except Exception as error:  # a diagram is not worth one
+            raise AttributeError("There is nothing to show.") from error
+        return lambda: block
+
+    def _diagram(self):
+        return diagram_box(self, type(self).__name__, self._caption())
 
     def __getstate__(self):
         from sktok import __version__
@@ -33,6 +47,30 @@ class Estimator(BaseEstimator):
                 "load it with that release, or a later one."
             )
         super().__setstate__(state)
+
+
+def diagram_box(content, name, caption):
+    """A box of scikit-learn's diagram: details of its content open on a click."""
+    from sklearn.utils._repr_html.estimator import _VisualBlock
+
+    details = str(content)
+    return _VisualBlock(
+        "single", content, names=name, name_details=details, name_caption=caption
+    )
+
+
+def diagram_of_parts(**parts):
+    """Boxes, and estimators with boxes of their own, side by side under their names."""
+    from sklearn.utils._repr_html.estimator import _VisualBlock
+
+    labels = [
+        name if hasattr(part, "kind") else f"{name}: {type(part).__name__}"
+        for name, part in parts.items()
+    ]
+    details = list(map(str, parts.values()))
+    return _VisualBlock(
+        "parallel", list(parts.values()), names=labels, name_details=details
+    )
 
 
 class FirstBatchMixin:

@@ -7,16 +7,19 @@ from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sktok._estimator import Estimator
+from sktok._estimator import Estimator, diagram_box, diagram_of_parts
 from sktok._quantizers import validate_tokens
 from sktok._windows import (
     FLOATS,
     WindowTransformerMixin,
+    clip_rates,
     feature_names,
     forget,
     in_slices,
     require_finite,
     require_plain,
+    rows_in_words,
+    tokens_in_words,
     vocabulary_size,
 )
 
@@ -283,6 +286,11 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         shapes = self.tokenizer_.inverse_transform(tokens[:, 2:])
         return self.offsets_[tokens[:, :1]] + self.gains_[tokens[:, 1:2]] * shapes
 
+    def _clip_rates(self, X):
+        """What is cut off of the shapes, as `clip_rates` has it."""
+        _, _, shapes = gain_and_shape(np.asarray(X), self.offsets_, self.gains_)
+        return clip_rates(self.tokenizer_, shapes)
+
     def _starts(self, width):
         """The first token of the range that each of the columns is from."""
         offset, gain, shape = (part.start for part in self.token_ranges_.values())
@@ -304,6 +312,16 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         check_is_fitted(self)
         shapes = [f"shape{i}" for i in range(self._n_shape_tokens)]
         return feature_names(self, ["offset", "gain", *shapes], input_features)
+
+    def _caption(self):
+        row_shape, width = (self.n_features_in_,), 2 + self._n_shape_tokens
+        tokens = tokens_in_words(width, self.n_tokens_, row_shape, "sample")
+        return f"{rows_in_words(row_shape)} to {tokens}"
+
+    def _diagram(self):
+        bins = f"{len(self.offsets_)} offsets, {len(self.gains_)} gains"
+        scale = diagram_box(bins, "offset and gain", self._caption())
+        return diagram_of_parts(scale=scale, tokenizer=self.tokenizer_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -16,6 +16,7 @@ from sktok._windows import (
     forget,
     in_slices,
     refuse_masks_and_dates,
+    tokens_in_words,
     validate_interval,
     validate_windows,
 )
@@ -111,6 +112,7 @@ _STRATEGIES = {
 _KMEANS_VECTORS = 200_000  # that a codebook is fitted to, drawn from all
 _START_VECTORS = 20_000  # and that its start is chosen from
 _LARGEST_TO_SQUARE = 1e16  # in float32, and to sum
+_MOST_CODES = 2**20  # of bins: each display of a notebook asks for all of them
 
 
 def kmeans_codes(vectors, n_codes, max_iter, random_state):
@@ -172,6 +174,10 @@ class _Quantizer(FirstBatchMixin, TransformerMixin, Estimator):
         names = [f"token{i}" for i in range(self._n_tokens_per_window())]
         return feature_names(self, names, input_features)
 
+    def _caption(self):
+        width = self._n_tokens_per_window()
+        return tokens_in_words(width, self.n_tokens_, self.row_shape_, "value")
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # tokens are integers
@@ -222,9 +228,9 @@ class BinQuantizer(_Quantizer):
         Centres of the bins, in the dtype of the training values; for a tuple
         `n_bins` one array each.
 
-    codes_ : ndarray of shape (n_tokens_, 1) or (n_tokens_, len(n_bins))
+    codes_ : ndarray of shape (`n_tokens_`, 1) or (`n_tokens_`, len(n_bins))
         What each token stands for: one centre, or for a tuple `n_bins` one for each
-        position.
+        position. There is none with more than 2**20 tokens.
 
     is_uniform_ : bool
         Whether the bins that were fitted are of equal width by construction.
@@ -241,6 +247,14 @@ class BinQuantizer(_Quantizer):
     See Also
     --------
     sklearn.preprocessing.KBinsDiscretizer : Bins of its own for each column.
+    VectorQuantizer : A codebook in place of bins.
+
+    References
+    ----------
+    "Da ECG a LLM", 2025, section 3.2.
+
+    S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information
+    Theory 28(2):129-137, 1982 (``strategy="kmeans"``, ``centers="mean"``).
 
     Examples
     --------
@@ -393,6 +407,14 @@ class BinQuantizer(_Quantizer):
         ]
         return np.ravel_multi_index(digits, self._digit_sizes())
 
+    def _clip_rates(self, X):
+        """What falls beyond the limits of the end bins, as `clip_rates` has it."""
+        edges = self.edges_ if isinstance(self.edges_, list) else [self.edges_]
+        low, high = np.transpose([(e[0], e[-1]) for e in edges])  # one each, or one
+        X = np.asarray(X)
+        advice = "the limits of BinQuantizer: widen them, or fit it on such values."
+        return [(float(np.mean((low > X) | (high < X))), advice)]
+
     @in_slices
     def inverse_transform(self, X):
         """Dequantise: each token becomes the centre of its bin.
@@ -429,7 +451,12 @@ class BinQuantizer(_Quantizer):
 
     @property
     def codes_(self):
-        """What each token stands for, of shape (n_tokens_, values of a token)."""
+        """What each token stands for, of shape (`n_tokens_`, values of a token)."""
+        if self.n_tokens_ > _MOST_CODES:
+            raise AttributeError(
+                f"{self.n_tokens_} tokens are too many for a table of what they stand "
+                "for: ask inverse_transform about some of them, or use fewer bins."
+            )
         if isinstance(self.centers_, list):
             grid = np.meshgrid(*self.centers_, indexing="ij")
             return np.stack([values.ravel() for values in grid], axis=1)
@@ -498,6 +525,9 @@ class VectorQuantizer(_Quantizer):
     ----------
     Y. Linde, A. Buzo and R. M. Gray, "An algorithm for vector quantizer design", IEEE
     Transactions on Communications 28(1):84-95, 1980.
+
+    D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA
+    2007.
 
     Examples
     --------

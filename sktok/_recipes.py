@@ -169,6 +169,7 @@ def make_paper_tokenizer(
     See Also
     --------
     ConvAETokenizer : For all parameters of the training.
+    make_tokenizer : The recommended one.
 
     References
     ----------

@@ -11,6 +11,7 @@ from sktok._windows import (
     forget,
     in_slices,
     require_finite,
+    rows_in_words,
     validate_interval,
     validate_inverse,
     validate_windows,
@@ -59,6 +60,11 @@ class AmplitudeScaler(
     See Also
     --------
     sklearn.preprocessing.MinMaxScaler : One map for each column.
+    GainShapeTokenizer : An offset and gain for each window.
+
+    References
+    ----------
+    "Da ECG a LLM", 2025, section 3.1.
 
     Examples
     --------
@@ -155,6 +161,23 @@ class AmplitudeScaler(
         return require_finite(
             scaled, X, "set clip=True, or fit on a signal that reaches as far."
         )
+
+    def _caption(self):
+        low, high = self.data_min_, self.data_min_ + self.data_range_
+        to_low, to_high = self.feature_range_
+        return (
+            f"{rows_in_words(self.row_shape_)}, [{low:.3g}, {high:.3g}] to "
+            f"[{to_low:.3g}, {to_high:.3g}]"
+        )
+
+    def _clip_rates(self, X):
+        """What `transform` clips, as `clip_rates` has it."""
+        if not self.clip:
+            return []
+        with np.errstate(over="ignore"):  # as far out as infinity is beyond
+            scaled = (np.asarray(X) - self.data_min_) / self.data_range_
+        advice = "AmplitudeScaler: fit it on a signal that reaches as far."
+        return [(float(np.mean((scaled < 0) | (scaled > 1))), advice)]
 
     @in_slices
     def inverse_transform(self, X):

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _is_fitted, check_is_fitted
 
-from sktok._estimator import Estimator
+from sktok._estimator import Estimator, diagram_box, diagram_of_parts
 from sktok._quantizers import BinQuantizer, VectorQuantizer, validate_tokens
 from sktok._windows import (
     WindowTransformerMixin,
@@ -17,6 +17,8 @@ from sktok._windows import (
     forget,
     in_slices,
     overflow_explained,
+    rows_in_words,
+    tokens_in_words,
     validate_inverse,
     validate_windows,
 )
@@ -131,7 +133,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
     n_tokens_ : int
         Size of the vocabulary, if there is a `quantizer`.
 
-    codebook_ : ndarray of float32, shape (n_tokens_, block_size_), or None
+    codebook_ : ndarray of float32, shape (`n_tokens_`, `block_size_`), or None
         The block that each token is restored to, if the network restores every block
         by itself, from one token, as that of Table 1 does; else, and with more than
         65,536 tokens, None.
@@ -181,6 +183,13 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
     References
     ----------
     "Da ECG a LLM", 2025, sections 3 and 4.
+
+    A. van den Oord, O. Vinyals and K. Kavukcuoglu, "Neural discrete representation
+    learning", NeurIPS 2017 (a codebook trained inside the network).
+
+    N. Zeghidour et al., "SoundStream: an end-to-end neural audio codec", IEEE/ACM
+    Trans. Audio, Speech, Lang. Process. 30:495-507, 2022 (codes that are hardly used
+    are moved).
 
     Examples
     --------
@@ -452,6 +461,24 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
                 )
             return encode(self.network_, X, self.device)
 
+    def _clip_rates(self, X):
+        """What network and bins cannot reach, as `clip_rates` has it."""
+        from sktok._inference import encode
+        from sktok.networks import DimReduction
+
+        X = np.asarray(X)
+        rates = []
+        if isinstance(self.network_, DimReduction):  # ends in a sigmoid
+            advice = (
+                "the network, whose output lies in [0, 1]: fit the scaler before it "
+                "on a signal that reaches as far."
+            )
+            rates.append((float(np.mean((X < 0) | (X > 1))), advice))
+        if isinstance(self.quantizer_, BinQuantizer):
+            latents = encode(self.network_, X, self.device)
+            rates += self.quantizer_._clip_rates(latents)
+        return rates
+
     @in_slices
     def inverse_transform(self, X):
         """Rebuild blocks from tokens or latents.
@@ -512,6 +539,21 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             n_latents = math.prod(self.row_shape_[:-1]) * self.latent_dim_
             names = [f"latent{i}" for i in range(n_latents)]
         return feature_names(self, names, input_features)
+
+    def _caption(self):
+        rows = rows_in_words(self.row_shape_)
+        if self.quantizer_ is None:
+            return f"{rows} to latents of dimension {self.latent_dim_}"
+        width = self.quantizer_._n_tokens_per_window()
+        tokens = tokens_in_words(width, self.n_tokens_, self.row_shape_, "sample")
+        return f"{rows} to {tokens}"
+
+    def _diagram(self):
+        if self.quantizer_ is None:
+            return super()._diagram()
+        name = type(self.network_).__name__
+        network = diagram_box(self.network_, name, self._caption())
+        return diagram_of_parts(network=network, quantizer=self.quantizer_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -177,14 +177,37 @@ def _overflow(X, dtype, why):
     )
 
 
+def rows_in_words(row_shape):
+    """What a row is, for a caption."""
+    *blocks, length = row_shape
+    if blocks:
+        return f"{blocks[0]} blocks of {length} samples"
+    return f"windows of {length} samples"
+
+
+def tokens_in_words(count, n_tokens, row_shape, unit):
+    """How many tokens a row becomes, and what they cost at most, for a caption."""
+    bits = math.log2(n_tokens) * count / math.prod(row_shape)
+    tokens = "1 token" if count == 1 else f"{count} tokens"
+    return f"{tokens} out of {n_tokens}, at most {bits:.3g} bits a {unit}"
+
+
+def steps_of(tokenizer):
+    """The steps of a Pipeline, or of the best of a search; else the tokenizer alone."""
+    tokenizer = getattr(tokenizer, "best_estimator_", tokenizer)  # of a search
+    steps = getattr(tokenizer, "steps", [(None, tokenizer)])
+    return [step for _, step in steps if step not in ("passthrough", None)]
+
+
+def last_step(tokenizer):
+    """The step whose output is that of the tokenizer."""
+    steps = steps_of(tokenizer)
+    return tokenizer if steps in ([], [tokenizer]) else last_step(steps[-1])
+
+
 def vocabulary_size(tokenizer):
     """`n_tokens_` of a fitted tokenizer, or of the last step of a Pipeline."""
-    tokenizer = getattr(tokenizer, "best_estimator_", tokenizer)  # of a search
-    if hasattr(tokenizer, "steps"):
-        steps = [
-            step for _, step in tokenizer.steps if step not in ("passthrough", None)
-        ]
-        return vocabulary_size(steps[-1])
+    tokenizer = last_step(tokenizer)
     if not hasattr(tokenizer, "n_tokens_"):
         raise ValueError(
             f"{type(tokenizer).__name__} has no n_tokens_, the size of a vocabulary: "
@@ -192,6 +215,24 @@ def vocabulary_size(tokenizer):
             "make_tokenizer()."
         )
     return tokenizer.n_tokens_
+
+
+def clip_rates(tokenizer, X):
+    """Share of the values that each step with limits cuts off, and a text.
+
+    The text says what cuts them off, and what to do about it.
+    """
+    if hasattr(tokenizer, "_clip_rates"):
+        return tokenizer._clip_rates(X)
+    steps = steps_of(tokenizer)
+    if steps == [tokenizer]:
+        return []
+    rates = []
+    for step in steps:
+        rates += clip_rates(step, X)
+        if step is not steps[-1]:
+            X = step.transform(X)
+    return rates
 
 
 def feature_names(estimator, names, input_features):

@@ -131,6 +131,7 @@ class Vocabulary:
     See Also
     --------
     write_corpus : Ids of whole records, in files.
+    write_auto_tokenizer : The same as a tokenizer of Hugging Face.
 
     Examples
     --------
@@ -510,6 +511,7 @@ def write_corpus(
 
     See Also
     --------
+    read_corpus : Reads it.
     write_dataset : The same as a dataset of Hugging Face.
 
     Examples
@@ -586,7 +588,23 @@ def read_corpus(folder):
 
     See Also
     --------
-    write_corpus : Has an example.
+    write_corpus : Writes it.
+    write_dataset : Makes a dataset of Hugging Face of it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sktok import BinQuantizer
+    >>> from sktok.corpus import read_corpus, write_corpus
+    >>> from sktok.datasets import load_ecg
+    >>> ecg = load_ecg()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "corpus")
+    ...     _ = write_corpus(path, ecg, BinQuantizer(16).fit(ecg.data), validation=[])
+    ...     corpus = read_corpus(path)
+    ...     corpus.train.shape, corpus.records[0]["record"], len(corpus.vocabulary)
+    ((108002,), '208', 21)
     """
     folder = Path(folder)
     settings = _read_json(folder / "corpus.json", "sktok.corpus")
@@ -923,6 +941,11 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
     ValueError
         If `windows_per_row` is below 1.
 
+    See Also
+    --------
+    write_corpus : Makes the corpus.
+    write_auto_tokenizer : Names of its ids.
+
     Notes
     -----
     The rows of the splits ``train`` and ``val`` have the columns ``input_ids``,
@@ -1040,6 +1063,11 @@ def write_auto_tokenizer(folder, vocabulary):
         If the folder exists.
     ImportError
         If the package `transformers` is not installed.
+
+    See Also
+    --------
+    write_dataset : Ids for it to decode.
+    Vocabulary : What it is made of.
 
     Examples
     --------

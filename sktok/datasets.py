@@ -77,6 +77,7 @@ def load_ecg(*, window_length=250):
     See Also
     --------
     fetch_mitdb : All records of that database.
+    load_wfdb : Records of your own.
 
     References
     ----------
@@ -154,10 +155,23 @@ def load_wfdb(
     --------
     fetch_mitdb : The MIT-BIH Arrhythmia Database.
 
+    References
+    ----------
+    G. B. Moody, "WFDB Applications Guide", header(5) and signal(5), the formats of the
+    files.
+
     Examples
     --------
-    >>> from sktok.datasets import load_wfdb
-    >>> ecg = load_wfdb(["ward/a1", "ward/a2"], channel="II")  # doctest: +SKIP
+    >>> import tempfile
+    >>> import wfdb
+    >>> from pathlib import Path
+    >>> from sktok.datasets import load_ecg, load_wfdb
+    >>> signal = load_ecg().data.reshape(-1, 1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     wfdb.wrsamp("a1", 360, ["mV"], ["II"], signal, fmt=["16"], write_dir=folder)
+    ...     ecg = load_wfdb(Path(folder, "a1"), channel="II")
+    >>> ecg.data.shape, ecg.fs, ecg.unit
+    ((432, 250), 360, 'mV')
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     _check_options(paths, scale, missing, groups)
@@ -243,6 +257,11 @@ def fetch_mitdb(
     ValueError
         If a file is truncated or damaged, or a record lacks the lead.
 
+    See Also
+    --------
+    load_ecg : Five minutes of it, without download.
+    load_wfdb : Records of your own.
+
     References
     ----------
     G. B. Moody and R. G. Mark, "The impact of the MIT-BIH Arrhythmia Database", IEEE
@@ -251,6 +270,9 @@ def fetch_mitdb(
     P. de Chazal, M. O'Dwyer, R. B. Reilly, "Automatic classification of heartbeats
     using ECG morphology and heartbeat interval features", IEEE Trans. Biomed. Eng.
     51(7), 2004.
+
+    A. L. Goldberger et al., "PhysioBank, PhysioToolkit, and PhysioNet", Circulation
+    101(23):e215-e220, 2000.
 
     Examples
     --------

@@ -4,8 +4,11 @@ A scorer is ``f(estimator, X, y=None)``, higher is better, ready for ``scoring=`
 calls `transform` and `inverse_transform` of any transformer or Pipeline that has both.
 """
 
+import html
 import math
+import textwrap
 import warnings
+from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
 
@@ -13,10 +16,18 @@ import numpy as np
 import sleepecg
 from scipy.stats import entropy
 from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
 
-from sktok._windows import refuse_masks_and_dates
+from sktok._windows import (
+    clip_rates,
+    last_step,
+    refuse_masks_and_dates,
+    vocabulary_size,
+)
 
 __all__ = [
+    "TokenizerDescription",
+    "describe",
     "heartbeat_f1",
     "lowest_rate_within",
     "neg_bits_per_sample",
@@ -29,6 +40,9 @@ __all__ = [
     "token_entropy",
     "token_usage",
 ]
+
+_TOO_MUCH = 0.01  # of the values clipped, or of the windows flat
+_ENOUGH_TOKENS = 4  # for each of the vocabulary, to tell which are not used
 
 
 def reconstruct(estimator, X):
@@ -46,6 +60,11 @@ def reconstruct(estimator, X):
     -------
     X_hat : ndarray of shape (n_windows, window_length)
         What is left of them, in the unit of `X`.
+
+    See Also
+    --------
+    neg_reconstruction_mse : How much of them is lost.
+    describe : What it costs and loses, in words.
 
     Examples
     --------
@@ -78,6 +97,11 @@ def neg_reconstruction_mse(estimator, X, y=None):
     -------
     float
         In the square of the unit of `X`; 0 is best.
+
+    See Also
+    --------
+    neg_bits_per_sample : The other side of the bargain.
+    neg_prd : Relative to the power of the signal.
 
     Examples
     --------
@@ -114,6 +138,19 @@ def neg_reconstruction_mae(estimator, X, y=None):
     -------
     float
         In the unit of `X`; 0 is best.
+
+    See Also
+    --------
+    neg_reconstruction_mse : Weighs large errors more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktok import BinQuantizer
+    >>> from sktok.metrics import neg_reconstruction_mae
+    >>> X = np.array([[0.0, 0.25, 1.0]])
+    >>> neg_reconstruction_mae(BinQuantizer(2).fit(X), X)  # 0 and 1 are off by 0.25
+    -0.16...
     """
     X, X_hat = _same_shape(X, reconstruct(estimator, X))
     with np.errstate(over="ignore"):  # to minus infinity, as it should
@@ -139,6 +176,20 @@ def neg_prd(estimator, X, y=None):
     -------
     float
         In percent, see `prd`; 0 is best.
+
+    See Also
+    --------
+    prd : The figure itself.
+    neg_reconstruction_mse : In the unit of the signal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktok import BinQuantizer
+    >>> from sktok.metrics import neg_prd
+    >>> X = np.array([[0.0, 0.25, 1.0]])
+    >>> neg_prd(BinQuantizer(2).fit(X), X)
+    -48.0...
     """
     return -prd(X, reconstruct(estimator, X), centered=True)
 
@@ -169,6 +220,7 @@ def neg_bits_per_sample(estimator, X, y=None):
     See Also
     --------
     token_entropy : Bits per token.
+    lowest_rate_within : Weighs it against the error.
 
     Examples
     --------
@@ -208,6 +260,11 @@ def prd(X, X_hat, *, centered):
     float
         In percent; 0 is best. Infinite for an error in a signal without power.
 
+    See Also
+    --------
+    neg_prd : As a scorer.
+    snr_db : The same in decibels.
+
     References
     ----------
     M. Blanco-Velasco et al., "On the use of PRD and CR parameters for ECG
@@ -243,6 +300,10 @@ def snr_db(X, X_hat, *, centered=True):
     float
         In decibels, higher is better; infinite for a perfect reconstruction. Equal
         to ``-20 * log10(prd / 100)``.
+
+    See Also
+    --------
+    prd : The same in percent.
 
     Examples
     --------
@@ -315,6 +376,16 @@ def heartbeat_f1(X, X_hat, fs, *, tolerance=0.05):
         If the signals are not finite, differ in shape or last less than two seconds,
         from which the detector learns; or if `fs` or `tolerance` are out of range.
 
+    See Also
+    --------
+    sleepecg.detect_heartbeats : The detector.
+    prd : An error that knows of no heartbeats.
+
+    References
+    ----------
+    J. Pan and W. J. Tompkins, "A real-time QRS detection algorithm", IEEE Trans.
+    Biomed. Eng. 32(3):230-236, 1985, which the detector is a variant of.
+
     Examples
     --------
     >>> from sktok import BinQuantizer
@@ -381,6 +452,12 @@ def lowest_rate_within(
     -------
     callable
         ``cv_results_ -> best_index_``.
+
+    See Also
+    --------
+    neg_bits_per_sample : The rate.
+    neg_reconstruction_mse : The error.
+    sktok.plotting.RateDistortionDisplay : Draws the choice.
 
     Examples
     --------
@@ -455,6 +532,16 @@ def token_entropy(tokens):
     float
         In bits per token, at most the logarithm of the size of the vocabulary.
 
+    See Also
+    --------
+    neg_bits_per_sample : For a sample, as a scorer.
+    token_usage : Share of the vocabulary that occurs.
+
+    References
+    ----------
+    C. E. Shannon, "A mathematical theory of communication", Bell System Technical
+    Journal 27:379-423, 1948, section 6.
+
     Examples
     --------
     >>> from sktok.metrics import token_entropy
@@ -481,6 +568,11 @@ def token_usage(tokens, n_tokens):
     float
         Between 0 and 1.
 
+    See Also
+    --------
+    token_entropy : How evenly it is used.
+    sktok.plotting.TokenUsageDisplay : Draws how often each token occurs.
+
     Examples
     --------
     >>> from sktok.metrics import token_usage
@@ -505,3 +597,263 @@ def _as_tokens(tokens):
     if not tokens.size:
         raise ValueError("tokens are empty, expected at least one.")
     return tokens
+
+
+@dataclass(frozen=True)
+class TokenizerDescription:
+    """What a tokenizer costs and loses on some windows, as `describe` finds it.
+
+    `print` shows it in at most a dozen lines, and a notebook as a table.
+
+    Parameters
+    ----------
+    n_windows : int
+        Number of windows.
+
+    window_length : int
+        Number of samples in a window.
+
+    tokens_per_window : int
+        Number of tokens that a window becomes.
+
+    n_tokens : int
+        Size of the vocabulary.
+
+    n_unused_tokens : int
+        Number of tokens of the vocabulary that do not occur.
+
+    token_usage : float
+        Share of the vocabulary that occurs, as :func:`token_usage` gives it.
+
+    bits_per_sample : float
+        Rate by the entropy of the tokens, as of :func:`neg_bits_per_sample`.
+
+    max_bits_per_sample : float
+        Rate if all tokens were equally frequent: that of a code of fixed length.
+
+    tokens_per_second : float or None
+        Tokens for a second of signal, if `fs` was given.
+
+    bits_per_second : float or None
+        `bits_per_sample` for a second of signal, if `fs` was given.
+
+    mse : float
+        Mean squared error, in the square of the unit of the signal.
+
+    rmse : float
+        Its root, in the unit of the signal.
+
+    prd : float
+        Percentage root-mean-square difference, centred, of :func:`prd`.
+
+    snr_db : float
+        Signal-to-noise ratio in decibels, of :func:`snr_db`.
+
+    clip_rate : float or None
+        Share of values that are cut off because a step cannot represent them: samples
+        that :class:`~sktok.AmplitudeScaler` clips (only with ``clip=True``), samples
+        outside the [0, 1] that :class:`~sktok.networks.DimReduction` can restore, or
+        values, latents among them, beyond the limits of a
+        :class:`~sktok.BinQuantizer`. The largest, if several steps have limits, and
+        `None` if none has.
+
+    warnings : tuple of str
+        Sentences on what is wrong, and what to do about it: more than 1 % of the
+        values cut off, or of the windows flat; more than half of the vocabulary unused
+        in at least four times as many tokens, where only tokens of shape are counted
+        for :class:`~sktok.GainShapeTokenizer`, which keeps offsets and gains for
+        signals to come.
+
+    unit : str or None
+        Unit of the signal.
+
+    See Also
+    --------
+    describe : Finds all of these.
+
+    Examples
+    --------
+    >>> from sktok import BinQuantizer
+    >>> from sktok.datasets import load_ecg
+    >>> from sktok.metrics import describe
+    >>> X = load_ecg().data
+    >>> description = describe(BinQuantizer(64, limits=(-1, 1)).fit(X), X)
+    >>> round(description.clip_rate, 3)
+    0.098
+    """
+
+    n_windows: int
+    window_length: int
+    tokens_per_window: int
+    n_tokens: int
+    n_unused_tokens: int
+    token_usage: float
+    bits_per_sample: float
+    max_bits_per_sample: float
+    tokens_per_second: float | None
+    bits_per_second: float | None
+    mse: float
+    rmse: float
+    prd: float
+    snr_db: float
+    clip_rate: float | None
+    warnings: tuple[str, ...]
+    unit: str | None
+
+    def _rows(self):
+        """Label and text of each line."""
+        unit, square = (f" {self.unit}", f" {self.unit}²") if self.unit else ("", "")
+        tokens, rate = f"{self.tokens_per_window} a window", ""
+        if self.tokens_per_second is not None:
+            tokens += f", {self.tokens_per_second:.4g} a second"
+            rate = f", {self.bits_per_second:.4g} bits a second"
+        rows = [
+            ("windows", f"{self.n_windows} of {self.window_length} samples"),
+            ("tokens", tokens),
+            (
+                "vocabulary",
+                f"{self.n_tokens} tokens, {self.n_unused_tokens} unused "
+                f"({100 * self.token_usage:.3g} % in use)",
+            ),
+            (
+                "rate",
+                f"{self.bits_per_sample:.3g} bits a sample, at most "
+                f"{self.max_bits_per_sample:.3g}{rate}",
+            ),
+            ("error", f"{self.rmse:.3g}{unit} rms, mse {self.mse:.3g}{square}"),
+            ("", f"PRD {self.prd:.3g} % (centred), SNR {self.snr_db:.3g} dB"),
+        ]
+        if self.clip_rate is not None:
+            rows.append(("cut off", f"{100 * self.clip_rate:.3g} % of the values"))
+        return rows + [("warning", sentence) for sentence in self.warnings]
+
+    def __str__(self):
+        lines = []
+        for label, text in self._rows():
+            first, *others = textwrap.wrap(text, 66)
+            lines += [f"{label:<12}{first}", *(f"{'':<12}{line}" for line in others)]
+        return "\n".join(lines)
+
+    def _repr_html_(self):
+        cells = [map(html.escape, row) for row in self._rows()]
+        rows = (f"<tr><th>{label}</th><td>{text}</td></tr>" for label, text in cells)
+        return f"<table>{''.join(rows)}</table>"
+
+
+def describe(tokenizer, X, *, fs=None, unit=None):
+    """State what a fitted tokenizer costs and loses on windows, and what is wrong.
+
+    The windows may be those that it was fitted on or, better, those of patients that
+    it has not seen.
+
+    Parameters
+    ----------
+    tokenizer : transformer or Pipeline
+        Fitted, with `transform` to tokens, `inverse_transform`, and `n_tokens_`, of its
+        own or of its last step.
+
+    X : array-like of shape (n_windows, window_length) or \
+            (n_windows, n_blocks, block_size)
+        Windows of a signal.
+
+    fs : float or None, default=None
+        Sampling frequency in Hz, for rates of a second.
+
+    unit : str or None, default=None
+        Unit of `X`, to be printed.
+
+    Returns
+    -------
+    TokenizerDescription
+        The figures, and sentences of warning; `print` it.
+
+    Raises
+    ------
+    NotFittedError
+        If the tokenizer is not fitted.
+    TypeError
+        If it makes no integers.
+    ValueError
+        If it has no `n_tokens_`, `fs` is not a number above 0, or `X` is not as
+        `transform` expects it.
+
+    See Also
+    --------
+    sktok.plotting.ReconstructionDisplay : Draws what is lost.
+    TokenizerDescription : What it returns.
+
+    Examples
+    --------
+    >>> from sktok import make_tokenizer
+    >>> from sktok.datasets import load_ecg
+    >>> from sktok.metrics import describe
+    >>> ecg = load_ecg()
+    >>> tokenizer = make_tokenizer(max_steps=20, random_state=0).fit(ecg.data)
+    >>> print(describe(tokenizer, ecg.data, fs=ecg.fs, unit=ecg.unit))
+    windows     432 of 250 samples
+    tokens      25 a window, 36 a second
+    vocabulary  256 tokens, ...
+    """
+    check_is_fitted(tokenizer)
+    n_tokens = vocabulary_size(tokenizer)
+    if fs is not None and not (isinstance(fs, Real) and 0 < fs < math.inf):
+        raise ValueError(f"fs={fs!r}: expected a number above 0 (Hz), or None.")
+    tokens = _as_tokens(tokenizer.transform(X))
+    signal, restored = _same_shape(X, tokenizer.inverse_transform(tokens))
+    tokens_per_sample = tokens.size / signal.size
+    bits_per_sample = token_entropy(tokens) * tokens_per_sample
+    with np.errstate(over="ignore"):
+        mse = float(np.mean((signal - restored) ** 2))
+    clip_rate, culprit = max(clip_rates(tokenizer, X), default=(None, None))
+    return TokenizerDescription(
+        n_windows=len(signal),
+        window_length=signal[0].size,
+        tokens_per_window=tokens[0].size,
+        n_tokens=n_tokens,
+        n_unused_tokens=n_tokens - np.unique(tokens).size,
+        token_usage=token_usage(tokens, n_tokens),
+        bits_per_sample=bits_per_sample,
+        max_bits_per_sample=math.log2(n_tokens) * tokens_per_sample,
+        tokens_per_second=None if fs is None else tokens_per_sample * fs,
+        bits_per_second=None if fs is None else bits_per_sample * fs,
+        mse=mse,
+        rmse=math.sqrt(mse),
+        prd=prd(signal, restored, centered=True),
+        snr_db=snr_db(signal, restored),
+        clip_rate=clip_rate,
+        warnings=(
+            *_cut_off(clip_rate, culprit),
+            *_flat_windows(signal),
+            *_unused_vocabulary(tokenizer, tokens),
+        ),
+        unit=unit,
+    )
+
+
+def _cut_off(clip_rate, culprit):
+    """A warning, if many values are beyond the limits of a step."""
+    if clip_rate is not None and clip_rate > _TOO_MUCH:
+        yield f"{100 * clip_rate:.3g} % of the values are cut off by {culprit}"
+
+
+def _flat_windows(signal):
+    """A warning, if many windows hold no signal."""
+    samples = signal.reshape(len(signal), -1)
+    n_flat = int((samples == samples[:, :1]).all(axis=1).sum())
+    if n_flat > _TOO_MUCH * len(signal):
+        yield f"{n_flat} of {len(signal)} windows are flat: leave them out."
+
+
+def _unused_vocabulary(tokenizer, tokens):
+    """A warning, if most tokens do not occur where they might have."""
+    tokenizer = last_step(tokenizer)
+    whole = {"shape": range(tokenizer.n_tokens_)}
+    vocabulary = getattr(tokenizer, "token_ranges_", whole)["shape"]
+    tokens = tokens[(tokens >= vocabulary.start) & (tokens < vocabulary.stop)]
+    n_used = np.unique(tokens).size
+    is_enough = tokens.size >= _ENOUGH_TOKENS * len(vocabulary)
+    if is_enough and n_used < len(vocabulary) / 2:
+        yield (
+            f"{len(vocabulary) - n_used} of {len(vocabulary)} tokens are unused: take "
+            "fewer, train longer, or bring the limits of bins closer together."
+        )

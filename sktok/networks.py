@@ -74,6 +74,16 @@ class ContextualAutoencoder(nn.Module):
     reach : int
         On how many blocks to either side a restored block depends.
 
+    See Also
+    --------
+    DimReduction : The paper's, which restores each block by itself.
+    sktok.ConvAETokenizer : Trains it.
+
+    References
+    ----------
+    D. So et al., "Primer: searching for efficient transformers for language modeling",
+    NeurIPS 2021 (squared ReLU).
+
     Examples
     --------
     >>> import torch
@@ -349,6 +359,15 @@ class DimReduction(nn.Module):
     latent_dim : int, default=32
         Numbers that a block is reduced to. 32 is the table as printed, with 4,129
         parameters.
+
+    See Also
+    --------
+    ContextualAutoencoder : Sees a block among its neighbours.
+    sktok.ConvAETokenizer : Trains it.
+
+    References
+    ----------
+    "Da ECG a LLM", 2025, Table 1 and section 3.
 
     Examples
     --------

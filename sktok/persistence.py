@@ -156,7 +156,20 @@ def load(path):
 
     See Also
     --------
-    save : Has an example.
+    save : Writes it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sktok import BinQuantizer
+    >>> from sktok.datasets import load_ecg
+    >>> from sktok.persistence import load, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "quantizer.skops")
+    ...     save(BinQuantizer(16).fit(load_ecg().data), path)
+    ...     load(path)
+    BinQuantizer(n_bins=16)
     """
     import skops.io
 

@@ -101,8 +101,20 @@ def iter_transform(tokenizer, windows):
 
     See Also
     --------
-    partial_fit : Has an example.
+    iter_inverse_transform : The inverse.
+    partial_fit : Trains on a stream.
     sktok.corpus.write_corpus : Tokens of records in files.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktok import BinQuantizer
+    >>> from sktok.datasets import load_ecg
+    >>> from sktok.streaming import iter_transform
+    >>> X = load_ecg().data
+    >>> quantizer = BinQuantizer(16).fit(X)
+    >>> [tokens.shape for tokens in iter_transform(quantizer, np.array_split(X, 3))]
+    [(144, 250), (144, 250), (144, 250)]
     """
     for piece in _pieces(windows):
         if len(piece):

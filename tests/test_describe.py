@@ -1,0 +1,294 @@
+"""`describe` against direct computations, its warnings on and off, all tokenizers."""
+
+import math
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from sktok import (
+    AmplitudeScaler,
+    BinQuantizer,
+    BlockSegmenter,
+    GainShapeTokenizer,
+    VectorQuantizer,
+    make_paper_tokenizer,
+    make_tokenizer,
+)
+from sktok.metrics import (
+    TokenizerDescription,
+    describe,
+    neg_bits_per_sample,
+    neg_reconstruction_mse,
+    prd,
+    reconstruct,
+    snr_db,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(ecg):
+    return make_tokenizer(max_steps=30, random_state=0).fit(ecg.data[:345])
+
+
+def ramp(n_beyond=0):
+    """100 samples in [0, 1], and `n_beyond` of them beyond."""
+    values = np.linspace(0, 1, 100)
+    values[:n_beyond] = 3.0
+    return values.reshape(4, 25)
+
+
+def test_each_figure_is_what_a_direct_computation_gives(tokenizer, ecg):
+    X = ecg.data[345:]
+    found = describe(tokenizer, X, fs=ecg.fs, unit=ecg.unit)
+    tokens = tokenizer.transform(X)
+    X_hat = tokenizer.inverse_transform(tokens)
+    share = np.bincount(tokens.ravel(), minlength=256) / tokens.size
+    bits = -np.sum(share[share > 0] * np.log2(share[share > 0]))
+    assert (found.n_windows, found.window_length) == X.shape
+    assert (found.tokens_per_window, found.n_tokens) == (25, 256)
+    assert found.n_unused_tokens == np.sum(share == 0)
+    assert found.token_usage == np.mean(share > 0)
+    np.testing.assert_allclose(found.bits_per_sample, bits / 10)
+    np.testing.assert_allclose(found.max_bits_per_sample, 0.8)
+    np.testing.assert_allclose(found.tokens_per_second, 36)
+    np.testing.assert_allclose(found.bits_per_second, 36 * bits)
+    np.testing.assert_allclose(found.mse, np.mean((X - X_hat) ** 2))
+    np.testing.assert_allclose(found.rmse, np.sqrt(np.mean((X - X_hat) ** 2)))
+    assert found.prd == prd(X, X_hat, centered=True)
+    assert found.snr_db == snr_db(X, X_hat)
+    assert (found.clip_rate, found.warnings, found.unit) == (None, (), "mV")
+
+
+def test_figures_are_those_of_the_scorers_for_every_tokenizer(tokenizer, quick, ecg):
+    X = ecg.data
+    half = X[::2]
+    search = GridSearchCV(
+        make_pipeline(BlockSegmenter(), VectorQuantizer(16, random_state=0)),
+        {"blocksegmenter__block_size": [10, 25]},
+        scoring=neg_reconstruction_mse,
+        cv=2,
+    )
+    blocks = BlockSegmenter(10).fit_transform(X)
+    fitted = {
+        tokenizer: X,
+        make_paper_tokenizer(max_steps=20, random_state=0).fit(half): X,
+        BinQuantizer(16, strategy="quantile").fit(half): X,
+        VectorQuantizer(16, random_state=0).fit(half): X,
+        VectorQuantizer(16, random_state=0).fit(blocks): blocks,
+        quick(quantizer=BinQuantizer((4, 4))).fit(blocks[::2]): blocks,
+        GainShapeTokenizer(tokenizer).fit(half): X,
+        make_pipeline(GainShapeTokenizer(tokenizer), "passthrough").fit(half): X,
+        make_pipeline(AmplitudeScaler(), BinQuantizer(9)).fit(half): X,
+        search.fit(half): X,
+    }
+    for estimator, windows in fitted.items():
+        found = describe(estimator, windows)
+        np.testing.assert_allclose(
+            [found.mse, found.bits_per_sample, found.rmse**2],
+            [
+                -neg_reconstruction_mse(estimator, windows),
+                -neg_bits_per_sample(estimator, windows),
+                found.mse,
+            ],
+        )
+        assert found.bits_per_sample <= found.max_bits_per_sample
+        assert found.tokens_per_second is found.bits_per_second is None
+        assert len(str(found).splitlines()) <= 12
+
+
+@pytest.mark.parametrize(("n_beyond", "is_warned"), [(0, False), (1, False), (2, True)])
+@pytest.mark.parametrize(
+    ("tokenizer", "culprit"),
+    [
+        (BinQuantizer(8, limits=(0, 1)), "the limits of BinQuantizer"),
+        (BinQuantizer(8), "the limits of BinQuantizer"),
+        (BinQuantizer((2,) * 25, limits=(0, 1)), "the limits of BinQuantizer"),
+        (
+            make_pipeline(AmplitudeScaler(clip=True), VectorQuantizer(2)),
+            "AmplitudeScaler",
+        ),
+        (
+            Pipeline([("a", "passthrough"), ("b", make_pipeline(BinQuantizer(8)))]),
+            "the limits of BinQuantizer",
+        ),
+    ],
+)
+def test_values_beyond_the_limits_are_counted(tokenizer, culprit, n_beyond, is_warned):
+    found = describe(tokenizer.fit(ramp()), ramp(n_beyond))
+    assert found.clip_rate == n_beyond / 100
+    message = f"{n_beyond} % of the values are cut off by {culprit}: "
+    assert [w.startswith(message) for w in found.warnings] == [True] * is_warned
+    assert (message in str(found).replace("\n" + " " * 12, " ")) == is_warned
+
+
+def test_nothing_is_cut_off_where_nothing_has_limits(ecg):
+    pipe = make_pipeline(AmplitudeScaler(), VectorQuantizer(2)).fit(ramp())
+    found = describe(pipe, ramp(2))
+    assert found.clip_rate is None
+    assert "cut off" not in str(found)
+
+
+def test_training_windows_are_within_the_limits_they_set(ecg):
+    for X in (ecg.data, ecg.data.astype(np.float32), ecg.data / 3):
+        scaler = AmplitudeScaler(clip=True)
+        pipe = make_pipeline(scaler, BinQuantizer(256, strategy="kmeans")).fit(X)
+        assert describe(pipe, X).clip_rate == 0
+
+
+def test_a_network_that_ends_in_a_sigmoid_cuts_off(quick, blocks):
+    tokenizer = quick(network="dimreduction", quantizer=VectorQuantizer(16))
+    tokenizer.fit(blocks)
+    assert describe(tokenizer, blocks).clip_rate == 0
+    beyond = blocks.copy()
+    beyond[:3] = 1.5
+    found = describe(tokenizer, beyond)
+    assert found.clip_rate == 3 / 60
+    assert "whose output lies in [0, 1]" in found.warnings[0]
+
+
+def test_latents_beyond_the_bins_inside_a_network_are_counted(quick, blocks):
+    params = {"network": "dimreduction", "latent_dim": 1}
+    latents = quick(**params, quantizer=None).fit(blocks).transform(blocks)
+    low, high = np.quantile(latents, [0.2, 0.7])
+    behind = BinQuantizer(4, limits=(float(low), float(high))).fit(latents)
+    inside = quick(**params, quantizer=BinQuantizer(4)).fit(blocks)
+    inside.network_, inside.quantizer_ = quick(**params).fit(blocks).network_, behind
+    expected = np.mean((latents < np.float64(low)) | (latents > np.float64(high)))
+    assert 0.4 < expected < 0.6
+    assert describe(inside, blocks).clip_rate == expected
+    bounded = quick(quantizer=BinQuantizer(4)).fit(blocks)
+    assert describe(bounded, 3 * blocks).clip_rate == 0
+
+
+def test_shapes_are_what_is_cut_off_behind_gain_and_offset(ecg):
+    inner = make_pipeline(BinQuantizer(8, limits=(0.0, 0.5)))
+    tokenizer = GainShapeTokenizer(inner).fit(ecg.data)
+    tokens = tokenizer.transform(ecg.data)
+    last_bin = tokens[:, 2:] == tokenizer.n_tokens_ - 1
+    found = describe(tokenizer, ecg.data)
+    assert 0.01 < found.clip_rate < last_bin.mean()
+    assert "BinQuantizer" in found.warnings[0]
+
+
+def test_unused_tokens_are_counted_and_warned_of_if_there_are_enough_to_tell():
+    X = np.tile([[0.1, 0.3]], (16, 1))  # two of eight bins, by 32 tokens
+    quantizer = BinQuantizer(8, limits=(0, 1)).fit(X)
+    found = describe(quantizer, X)
+    assert (found.n_unused_tokens, found.token_usage) == (6, 0.25)
+    assert found.warnings[0].startswith("6 of 8 tokens are unused: ")
+    assert describe(quantizer, X[:15]).warnings == ()
+    half = np.tile([[0.1, 0.3], [0.7, 0.9]], (16, 1))
+    assert describe(quantizer, half).warnings == ()
+
+
+def test_offsets_and_gains_may_be_unused(tokenizer, ecg):
+    found = describe(GainShapeTokenizer(tokenizer).fit(ecg.data), ecg.data)
+    assert found.n_unused_tokens > 768 / 2
+    assert found.warnings == ()
+    few = GainShapeTokenizer(BinQuantizer(8, limits=(0.0, 9.0))).fit(ecg.data)
+    assert few.n_tokens_ == 520
+    assert describe(few, ecg.data).warnings[0].startswith("7 of 8 tokens are unused")
+
+
+@pytest.mark.parametrize(("n_flat", "is_warned"), [(1, False), (2, True)])
+def test_flat_windows_are_warned_of(ecg, n_flat, is_warned):
+    X = ecg.data[:100].copy()
+    X[:n_flat] = 0.0
+    found = describe(BinQuantizer(16).fit(X), X)
+    message = f"{n_flat} of 100 windows are flat: leave them out."
+    assert (message in found.warnings) == is_warned
+
+
+def test_the_longest_text_has_twelve_short_lines_that_are_aligned(ecg):
+    X = np.zeros((400, 250))
+    X[:300] = np.linspace(-2, 2, 250)
+    scaler = AmplitudeScaler((0.0, 9.0), clip=True).fit(ecg.data / 9)
+    pipe = make_pipeline(scaler, BinQuantizer(64, limits=(-40, 40)).fit(X))
+    found = describe(pipe, X, fs=360, unit="mV")
+    lines = str(found).splitlines()
+    assert len(found.warnings) == 3
+    assert len(lines) <= 12
+    assert all(len(line) < 80 and line[12] != " " == line[11] for line in lines)
+    assert lines[1].endswith("360 a second")
+    assert lines[4].split()[2:4] == ["mV", "rms,"]
+
+
+class Cells(HTMLParser):
+    """The texts of the cells of a table."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.texts, self.is_open = [], False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.is_open = tag in ("th", "td")
+        self.texts += [""] * self.is_open
+
+    def handle_data(self, data):
+        assert self.is_open
+        self.texts[-1] += data
+
+
+def test_a_notebook_shows_a_table_of_the_same(ecg):
+    found = describe(BinQuantizer(16).fit(ecg.data), ecg.data, unit="<mV & s>")
+    cells = Cells(found._repr_html_()).texts
+    assert cells[:2] == ["windows", "432 of 250 samples"]
+    assert any("<mV & s> rms" in text for text in cells)
+    assert len(cells) == 2 * len(str(found).splitlines())
+
+
+def test_frames_and_huge_values_are_described(ecg):
+    frame = pd.DataFrame(ecg.data, columns=[f"s{i}" for i in range(250)])
+    pipe = make_pipeline(AmplitudeScaler(clip=True), BinQuantizer(16))
+    expected = describe(pipe.fit(ecg.data), ecg.data)
+    assert isinstance(expected, TokenizerDescription)
+    pipe.set_output(transform="pandas").fit(frame)
+    assert str(describe(pipe, frame)) == str(expected)
+    for tokenizer in (BinQuantizer(16), make_pipeline(clone(pipe), "passthrough")):
+        tokenizer.fit(ecg.data)
+        assert describe(tokenizer, ecg.data * 1e300).mse == math.inf
+        listed = describe(tokenizer, ecg.data[:9].tolist())
+        assert listed == describe(tokenizer, ecg.data[:9])
+
+
+def test_windows_are_left_as_they_were(tokenizer, ecg):
+    X = ecg.data[345:].copy()
+    describe(tokenizer, X)
+    np.testing.assert_array_equal(X, ecg.data[345:])
+    X_hat = reconstruct(tokenizer, X)
+    assert describe(tokenizer, X).mse == np.mean((X - X_hat) ** 2)
+
+
+@pytest.mark.parametrize("fs", [0, -1, math.nan, math.inf, "360"])
+def test_frequencies_that_are_none_are_refused(fs):
+    quantizer = BinQuantizer(8).fit(ramp())
+    with pytest.raises(ValueError, match=f"fs={fs!r}: expected a number"):
+        describe(quantizer, ramp(), fs=fs)
+
+
+@pytest.mark.parametrize(
+    "unfitted", [make_tokenizer(), BinQuantizer(), GainShapeTokenizer()]
+)
+def test_an_unfitted_tokenizer_is_refused(unfitted, ecg):
+    with pytest.raises(NotFittedError):
+        describe(unfitted, ecg.data)
+
+
+def test_what_makes_no_tokens_or_is_no_window_is_refused(tokenizer, quick, blocks, ecg):
+    with pytest.raises(ValueError, match="AmplitudeScaler has no n_tokens_"):
+        describe(AmplitudeScaler().fit(ecg.data), ecg.data)
+    with pytest.raises(ValueError, match="has no n_tokens_"):
+        describe(quick().fit(blocks), blocks)
+    with pytest.raises(ValueError, match="X has 200 features"):
+        describe(tokenizer, ecg.data[:, :200])
+    with pytest.raises(ValueError, match="NaN"):
+        describe(tokenizer, np.full((2, 250), np.nan))
+    with pytest.raises(TypeError, match="not an estimator"):
+        describe("tokenizer", ecg.data)
