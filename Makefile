@@ -6,7 +6,7 @@ BIN := .venv/bin
 # lets scikit-learn run the check that it would skip.
 PYTEST := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test generate format paper rate bench fuzz fuzz-coverage soak archive scale clean
+.PHONY: demo test docs generate format paper rate bench fuzz fuzz-coverage soak archive scale clean
 
 demo: .venv/installed  ## real ECG to tokens and back, in demo/
 	$(BIN)/python examples/demo.py demo
@@ -15,6 +15,10 @@ test: .venv/installed  ## style, documentation and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(PYTEST)
+
+docs: .venv/docs  ## the site, in docs/_build/html, gallery run and links checked
+	$(BIN)/sphinx-build --fail-on-warning --keep-going docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 
 generate: .venv/installed  ## ECG that a language model makes up, in generated/
 	$(BIN)/python examples/generate_ecg.py generated
@@ -50,6 +54,7 @@ scale: .venv/installed  ## the table of docs/scale.md
 
 clean:
 	rm -rf .venv demo generated .pytest_cache .ruff_cache .hypothesis
+	rm -rf docs/_build docs/gallery docs/generated docs/sg_execution_times.rst
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -58,6 +63,10 @@ clean:
 
 .venv/atheris: .venv/installed  ## which has wheels for Linux alone
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 .venv/rivals: .venv/installed  ## what examples/benchmark_speed.py compares with

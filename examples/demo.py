@@ -139,25 +139,16 @@ def main(folder="demo"):
 
 
 def draw(tokenizer, windows, ecg, block_size, path):
-    """Six seconds of the ECG over its reconstruction, and what is between them."""
-    windows = windows[:9]
-    figure, (top, bottom) = plt.subplots(
-        2, figsize=(9, 4.5), sharex=True, height_ratios=[3, 1], layout="constrained"
-    )
+    """Six seconds of the ECG, its reconstruction, and what is between them."""
     display = ReconstructionDisplay.from_estimator(
-        tokenizer, windows, fs=ecg.fs, unit=ecg.unit, ax=top
+        tokenizer, windows[:9], fs=ecg.fs, unit=ecg.unit
     )
-    top.set_xlabel("")
-    top.set_title(
+    display.figure_.suptitle(
         f"MIT-BIH record {ecg.record[0]}, lead {ecg.lead[0]}: one token for "
         f"{block_size} samples",
-        loc="left",
     )
-    error = display.signal - display.reconstruction
-    bottom.plot(np.arange(error.size) / ecg.fs, error, color="0.3", linewidth=0.8)
-    bottom.set(xlabel="time (s)", ylabel=f"error ({ecg.unit})")
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    display.figure_.savefig(path, dpi=100)
+    plt.close(display.figure_)
 
 
 if __name__ == "__main__":
