@@ -575,8 +575,8 @@ def read_corpus(folder):
         :class:`Vocabulary`; and ``records``, a dict for each record, in the order of
         writing: its name ``record``, its patient ``group``, its ``split``, the index
         ``first`` of its first id there, ``n_ids``, ``runs``, the first sample and the
-        number of windows of each stretch without a gap, and its ``fs`` and ``unit``, or
-        None.
+        number of windows of each stretch without a gap, and its ``fs``, ``unit`` and
+        ``lead``, or None.
 
     Raises
     ------
@@ -695,6 +695,7 @@ def _records_of_bunch(ecg):
             start=ecg["start"][rows],
             fs=ecg.get("fs"),
             unit=ecg.get("unit"),
+            lead=ecg["lead"][rows] if "lead" in ecg else None,
         )
         yield str(names[rows][0]), patients[0], lambda record=record: record
 
@@ -765,6 +766,7 @@ def _encode_record(record, ecg, tokenizer, vocabulary):
     runs = np.column_stack([start[np.append(0, gaps)], np.diff([0, *gaps, len(start)])])
     entry = {"record": record, "runs": runs.tolist(), "unit": ecg.get("unit")}
     entry["fs"] = None if ecg.get("fs") is None else float(ecg["fs"])
+    entry["lead"] = None if ecg.get("lead") is None else str(ecg["lead"][0])
     return np.hstack(ids).astype(vocabulary.dtype, copy=False), entry
 
 
@@ -843,6 +845,7 @@ def _is_entry(entry):
             and entry["split"] in _SPLITS
             and isinstance(entry["fs"], float | None)
             and isinstance(entry["unit"], str | None)
+            and isinstance(entry.get("lead"), str | None)  # not in earlier files
             and runs.shape[1] == 2
             and min(n_windows) > 0
             and entry["first"] >= 0

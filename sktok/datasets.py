@@ -54,7 +54,7 @@ _DOWNLOADED = "downloaded-by-sktok.txt"  # marks a folder that may be added to
 _LARGEST_HEADER = 2**24  # bytes
 _LONGEST_LINE = 1024  # bytes
 _MOST_LEADS, _MOST_SEGMENTS = 1024, 2**16
-_LONGEST_GAPS = 2**28  # samples: two gigabytes of NaN, six days at 500 Hz
+LONGEST_GAPS = 2**28  # samples: two gigabytes of NaN, six days at 500 Hz
 
 
 def load_ecg(*, window_length=250):
@@ -572,10 +572,10 @@ def _read_segments(path, header, index, lead):
     fs, unit = rates.pop(), units.pop()
     samples_per_frame = round(fs / header.fs)
     n_missing = samples_per_frame * sum(p for p in pieces if isinstance(p, int))
-    if n_missing > _LONGEST_GAPS:
+    if n_missing > LONGEST_GAPS:
         raise _RecordError(
             f"The header of {path} leaves gaps of {n_missing} samples between "
-            f"segments, more than {_LONGEST_GAPS}: load the segments one by one."
+            f"segments, more than {LONGEST_GAPS}: load the segments one by one."
         )
     gaps_filled = [
         np.full(piece * samples_per_frame, np.nan) if isinstance(piece, int) else piece
