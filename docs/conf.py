@@ -61,6 +61,7 @@ sphinx_gallery_conf = {
     "reference_url": {"sktok": None},
     "abort_on_example_error": True,
     "download_all_examples": False,
+    "remove_config_comments": True,
     "show_memory": False,
     "min_reported_time": 0,
 }
