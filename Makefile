@@ -17,6 +17,7 @@ test: .venv/installed  ## style, documentation and tests
 	$(PYTEST)
 
 docs: .venv/docs  ## the site, in docs/_build/html, gallery run and links checked
+	rm -f docs/generated/*.rst  # a name that is gone would stay
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs docs/_build/html
 	$(BIN)/python docs/check_links.py docs/_build/html
 
@@ -54,7 +55,7 @@ scale: .venv/installed  ## the table of docs/scale.md
 
 clean:
 	rm -rf .venv demo generated .pytest_cache .ruff_cache .hypothesis
-	rm -rf docs/_build docs/gallery docs/generated docs/sg_execution_times.rst
+	rm -rf docs/_build docs/gallery docs/generated
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -2,7 +2,11 @@
 
 import sys
 
-from sktok._command_line import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from sktok._command_line import main  # takes a second
+
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("sktok: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -14,6 +14,7 @@ import tempfile
 import warnings
 import zipfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,18 +44,29 @@ def main(argv=None):
         warnings.showwarning = _show_warning
         try:
             arguments.command(arguments)
+            _flush()
         except KeyboardInterrupt:
             print("sktok: interrupted", file=sys.stderr)
             return 130
         except (MemoryError, OSError, TypeError, ValueError) as error:
             said = [
-                str(error) or type(error).__name__,
+                str(error) or "There is not enough memory",
                 *getattr(error, "__notes__", []),
             ]
             line = " ".join(". ".join(text.rstrip(".") for text in said).split())
             print(f"sktok: error: {line}.", file=sys.stderr)
             return 1
     return 0
+
+
+def _flush():
+    """Write what is printed now, while an error can still be told."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python flushes once more in the end, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _show_warning(message, *_, **__):
@@ -130,7 +142,7 @@ example:
     )
     parser.add_argument(
         "--n-tokens",
-        type=_count,
+        type=partial(_count, least=2),
         default=256,
         metavar="N",
         help="size of the vocabulary (default: %(default)s)",
@@ -151,7 +163,7 @@ example:
     )
     parser.add_argument(
         "--seed",
-        type=int,
+        type=partial(_count, least=0),
         default=0,
         metavar="N",
         help="seeds the training (default: %(default)s)",
@@ -175,7 +187,7 @@ records.jsonl, which tells what lies where. `restore` turns it into records agai
 sktok.corpus.read_corpus reads it. Windows with invalid samples become <missing>.
 
 FOLDER appears once it is whole, and must not exist. After an interruption, the same
-command goes on with the records that are left.
+command goes on with the records that are left, if they are given with the others.
 
 A tokenizer does not know its sampling frequency: give records of the one that it was
 trained at. Each record is taken for a patient of its own; write_corpus has groups= for
@@ -202,7 +214,8 @@ example:
         "--validation-records",
         nargs="+",
         metavar="NAME",
-        help="names, without folder, of the records that go to val.bin",
+        help="names of the records that go to val.bin: without folder, unless two "
+        "share a name",
     )
     _add_lead(parser)
     _add_quiet(parser)
@@ -220,7 +233,8 @@ Writes FOLDER2: a WFDB record for each of the corpus, of the same name (but for
 characters that WFDB does not allow, which become _), with the one lead that was
 tokenized, in 16 bits, the unit of the original and its sampling frequency. Sample i
 stands for sample i of the original; where windows are missing, the samples are invalid
-(NaN).
+(NaN). Of records tokenized with --scale record, values from 0 to 1 come back, since a
+corpus does not keep their limits.
 
 FOLDER2 appears once it is whole, and must not exist.
 
@@ -304,10 +318,12 @@ def _add_quiet(parser):
     )
 
 
-def _count(text):
-    """An int of at least 1, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected an int of at least 1")
+def _count(text, least=1):
+    """An int that is not too small, for argparse."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected an int of at least {least}"
+        )
     return int(text)
 
 
@@ -323,8 +339,8 @@ def _fit(arguments):
         raise FileExistsError(
             f"{out} exists: choose another name, or give --overwrite for a file."
         )
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {out.parent}: make it first.")
+    _require_writable(out.parent)
+    _require_distinct(arguments.records + arguments.test)
     train, test = _load_train_and_test(arguments)
     tokenizer = make_tokenizer(
         arguments.block_size,
@@ -341,15 +357,28 @@ def _fit(arguments):
         print(f"\nOn the records of --test:\n{_describe(tokenizer, test)}")
 
 
+def _require_writable(folder):
+    """Make a folder, and raise before the training if it takes no file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(
+            f"The folder {folder} cannot be written to ({error.strerror}): choose "
+            "another."
+        ) from error
+
+
+def _require_distinct(records):
+    seen = set()
+    for record in records:
+        if Path(record).resolve() in seen:
+            raise ValueError(f"The record {record} is named twice: name it once.")
+        seen.add(Path(record).resolve())
+
+
 def _load_train_and_test(arguments):
     """Two Bunches that fit together, the second of them None without --test."""
-    in_both = {Path(path).resolve() for path in arguments.records}
-    in_both &= {Path(path).resolve() for path in arguments.test}
-    if in_both:
-        raise ValueError(
-            f"--test names {', '.join(sorted(map(str, in_both)))}, which is trained "
-            "on: name it once."
-        )
     train = _load_records(arguments, arguments.records, arguments.window_length)
     if not arguments.test:
         return train, None
@@ -383,7 +412,16 @@ def _describe(tokenizer, ecg):
 
 def _tokenize(arguments):
     from sktok.corpus import write_corpus
+    from sktok.datasets import record_names
 
+    _require_distinct(arguments.records)
+    names = list(map(str, record_names(arguments.records)))
+    for name in arguments.validation_records or ():
+        if name not in names:
+            raise ValueError(
+                f"--validation-records names {name}, but the records are "
+                f"{', '.join(names)}."
+            )
     tokenizer = _load_tokenizer(arguments.tokenizer)
     corpus = write_corpus(
         arguments.out,
@@ -400,6 +438,10 @@ def _tokenize(arguments):
 def _load_tokenizer(path):
     from sktok.persistence import load
 
+    if Path(f"{path}.hea").is_file():
+        raise ValueError(
+            f"{path} is a record: the file of a tokenizer is expected here."
+        )
     try:
         return load(path)
     except ValueError as error:
@@ -513,8 +555,12 @@ def _inspect(arguments):
             ecg = _load_records(arguments, arguments.records, facts["window_length"])
             description = _describe(tokenizer, ecg)
     if arguments.json:
-        on_records = {"on_records": asdict(description)} if description else {}
-        print(json.dumps(facts | on_records, indent=2))
+        if description:
+            facts["on_records"] = {
+                name: None if value in (math.inf, -math.inf) else value
+                for name, value in asdict(description).items()
+            }
+        print(json.dumps(facts, indent=2, allow_nan=False))
     else:
         print(_as_lines(facts))
         if description:

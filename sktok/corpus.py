@@ -556,7 +556,7 @@ def write_corpus(
             _check_units(entry, entries)
             entry |= {"group": group, "split": _split_of(group, validation)}
             entries.append(_append(unfinished, entry, ids))
-        _check_whole(entries, seen, groups, validation)
+        _check_whole(entries, seen, groups, validation, unfinished)
     return read_corpus(folder)
 
 
@@ -884,7 +884,7 @@ def _resume(unfinished, settings):
     return entries
 
 
-def _check_whole(entries, seen, groups, validation):
+def _check_whole(entries, seen, groups, validation, unfinished):
     """Raise if the source holds too little, and warn of a split that is not meant."""
     if not entries:
         raise ValueError("source holds no record: give at least one.")
@@ -892,7 +892,8 @@ def _check_whole(entries, seen, groups, validation):
     if lost:
         raise ValueError(
             f"An interrupted run wrote the records {', '.join(lost)}, which source "
-            "does not hold: call it with all records."
+            f"does not hold: call it with all records, or delete {unfinished} to start "
+            "anew."
         )
     unknown = sorted(set(groups) - seen)
     if unknown:

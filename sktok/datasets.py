@@ -394,9 +394,11 @@ def _read_lead(path, channel):
 
     path = Path(path)
     if not _header_file(path).is_file():
+        meant = path.with_suffix("")
+        hint = f", such as {meant}" if _header_file(meant).is_file() else ""
         raise FileNotFoundError(
             f"There is no WFDB header {path}.hea: give the path of the record's files "
-            "without extension."
+            f"without extension{hint}."
         )
     try:
         header = _read_header(path)

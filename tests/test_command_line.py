@@ -266,6 +266,7 @@ def test_version(capsys):
         ["translate"],
         ["fit", "ward/a"],
         ["fit", "ward/a", "--out", "x", "--block-size", "0"],
+        ["fit", "ward/a", "--out", "x", "--n-tokens", "1"],
         ["fit", "ward/a", "--out", "x", "--max-steps", "many"],
         ["tokenize", "--tokenizer", "x", "--out", "y"],
         ["restore", "x", "--tokenizer", "y", "--out", "z", "--scale", "record"],
@@ -297,11 +298,13 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
     ("arguments", "message"),
     [
         ("fit home/ward/z --out x", r"no WFDB header home/ward/z\.hea"),
-        ("fit home/ward/a --out none/x", "no folder none: make it first"),
+        ("fit home/ward/a.hea --out x", "without extension, such as home/ward/a"),
+        ("fit home/ward/a --out home/ward/a.hea/x", "a.hea cannot be written to"),
+        ("fit home/ward/a home/ward/./a --out x", "ward/./a is named twice"),
         ("fit home/ward/a --out x --channel V1", "no channel 'V1': its 1 leads are ML"),
         ("fit home/ward/a home/ward/slow --out x", "differ in sampling frequency"),
         ("fit home/ward/a --test home/ward/slow --out x", "--test have fs=250"),
-        ("fit home/ward/a --test home/ward/../ward/a --out x", "is trained on"),
+        ("fit home/ward/a --test home/ward/../ward/a --out x", "is named twice"),
         ("fit home/ward/gap --out x", "1 of the 86 windows of record gap hold invalid"),
         ("fit home/ward/a --out x --block-size 251", "block_size=251 is larger than"),
         ("tokenize home/ward/a --tokenizer none --out x", "There is no tokenizer none"),
@@ -313,15 +316,48 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
             "tokenize home/ward/a home/ward/slow --tokenizer home/ecg.skops --out x",
             "Record slow has fs=250.0, and record a has fs=360.0: resample",
         ),
+        (
+            "tokenize home/ward/a ./home/ward/a --tokenizer home/ecg.skops --out x",
+            "home/ward/a is named twice",
+        ),
+        (
+            "tokenize home/ward/a home/ward/b --tokenizer home/ecg.skops --out x "
+            "--validation-records home/ward/b",
+            "names home/ward/b, but the records are a, b",
+        ),
         ("restore home/ward --tokenizer home/ecg.skops --out x", "no sktok.corpus"),
         ("restore home/corpus --tokenizer none --out x", "There is no tokenizer none"),
         ("inspect home/corpus home/ward/a", "is a folder"),
         ("inspect none", "There is no tokenizer none"),
+        ("inspect home/ward/a", "home/ward/a is a record: the file of a tokenizer"),
     ],
 )
 def test_errors_are_one_clear_line(folder, capsys, arguments, message):
     assert re.search(message, error_of(capsys, *arguments.split()))
     assert not Path("x").exists()
+
+
+def test_json_has_no_infinity(folder, home, capsys):
+    write_record(folder / "flat", np.zeros(500))
+    assert main(["inspect", "home/ecg.skops", "flat", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert shown["on_records"]["prd"] is None
+    assert shown["on_records"]["n_windows"] == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_output_that_cannot_be_written_is_an_error(home):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "inspect", "corpus"],
+            cwd=home,
+            env=os.environ | {"PYTHONUNBUFFERED": ""},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"sktok: error: .*No space left on device\.\n", done.stderr)
 
 
 def test_a_pickle_is_not_loaded(folder, home, capsys):
