@@ -33,7 +33,7 @@ class Trained:
     quantizer: VectorQuantizer | BinQuantizer | None
     latent_dim: int
     losses: list[float]
-    validation_losses: list[float] = field(default_factory=list)
+    validation_losses: dict[int, float] = field(default_factory=dict)  # by step
     unfinished: dict | None = None  # what the next batch of a stream goes on from
 
 

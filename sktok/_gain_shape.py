@@ -288,7 +288,8 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
     def _clip_rates(self, X):
         """What is cut off of the shapes, as `clip_rates` has it."""
-        _, _, shapes = gain_and_shape(np.asarray(X), self.offsets_, self.gains_)
+        X = validate_data(self, X, reset=False, dtype=FLOATS)
+        _, _, shapes = gain_and_shape(X, self.offsets_, self.gains_)
         return clip_rates(self.tokenizer_, shapes)
 
     def _starts(self, width):

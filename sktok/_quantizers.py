@@ -411,7 +411,7 @@ class BinQuantizer(_Quantizer):
         """What falls beyond the limits of the end bins, as `clip_rates` has it."""
         edges = self.edges_ if isinstance(self.edges_, list) else [self.edges_]
         low, high = np.transpose([(e[0], e[-1]) for e in edges])  # one each, or one
-        X = np.asarray(X)
+        X = validate_windows(self, X, reset=False)
         advice = "the limits of BinQuantizer: widen them, or fit it on such values."
         return [(float(np.mean((low > X) | (high < X))), advice)]
 

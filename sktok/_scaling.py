@@ -174,8 +174,9 @@ class AmplitudeScaler(
         """What `transform` clips, as `clip_rates` has it."""
         if not self.clip:
             return []
+        X = validate_windows(self, X, reset=False)
         with np.errstate(over="ignore"):  # as far out as infinity is beyond
-            scaled = (np.asarray(X) - self.data_min_) / self.data_range_
+            scaled = (X - self.data_min_) / self.data_range_
         advice = "AmplitudeScaler: fit it on a signal that reaches as far."
         return [(float(np.mean((scaled < 0) | (scaled > 1))), advice)]
 

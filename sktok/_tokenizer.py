@@ -148,8 +148,11 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         Mean squared error of the batch at each step, in the square of the unit of `X`.
 
     validation_loss_curve_ : list of float
-        Mean squared error of the held-out windows at each look; empty without
-        `early_stopping`.
+        Mean squared error of the held-out windows at each look of the last `fit`; empty
+        without `early_stopping`.
+
+    validation_steps_ : list of int
+        Number of gradient steps, over all warm starts, that were taken at each look.
 
     n_steps_ : int
         Number of gradient steps taken, over all warm starts.
@@ -302,6 +305,8 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         earlier = (self.network_, self.quantizer_) if warm else None
         trained = fit_autoencoder(self, X, earlier)
         if warm:
+            looks = trained.validation_losses
+            trained.validation_losses = {self.n_steps_ + s: looks[s] for s in looks}
             trained.losses = self.loss_curve_ + trained.losses
         return self._learn(trained)
 
@@ -370,7 +375,8 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             block_size_=self.row_shape_[-1],
             latent_dim_=trained.latent_dim,
             loss_curve_=trained.losses,
-            validation_loss_curve_=trained.validation_losses,
+            validation_loss_curve_=list(trained.validation_losses.values()),
+            validation_steps_=list(trained.validation_losses),
             n_steps_=len(trained.losses),
             codebook_=blocks_of_tokens(
                 network, quantizer, trained.latent_dim, self.device
@@ -466,12 +472,12 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         from sktok._inference import encode
         from sktok.networks import DimReduction
 
-        X = np.asarray(X)
+        X = validate_windows(self, X, reset=False, dtype=np.float32)
         rates = []
         if isinstance(self.network_, DimReduction):  # ends in a sigmoid
             advice = (
-                "the network, whose output lies in [0, 1]: fit the scaler before it "
-                "on a signal that reaches as far."
+                "the network, whose output lies in [0, 1]: scale the signal to it by "
+                "AmplitudeScaler, fitted on one that reaches as far."
             )
             rates.append((float(np.mean((X < 0) | (X > 1))), advice))
         if isinstance(self.quantizer_, BinQuantizer):

@@ -221,15 +221,15 @@ def train(
 
     Returns
     -------
-    list of float
-        The loss at each look at `validation`.
+    dict of int to float
+        The loss at each look at `validation`, by the step.
 
     Raises
     ------
     FloatingPointError
         If the loss or the weights are not finite.
     """
-    best, validation_losses = BestWeights(), []
+    best, validation_losses = BestWeights(), {}
     batch_size = min(batch_size, len(members))
     check_every = max(_CHECK_EVERY, len(members) // batch_size)
     batches = _batches(members, batch_size, trainer.generator)
@@ -241,8 +241,8 @@ def train(
             bar.update()
             is_due = step % check_every == 0 or step == max_steps
             if validation is not None and is_due:
-                validation_losses.append(_mean_loss(trainer, validation))
-                best.update(trainer.trained, validation_losses[-1])
+                validation_losses[step] = _mean_loss(trainer, validation)
+                best.update(trainer.trained, validation_losses[step])
                 if best.n_worse == n_iter_no_change:
                     break
     if validation is not None:

@@ -655,14 +655,15 @@ class TokenizerDescription:
         outside the [0, 1] that :class:`~sktok.networks.DimReduction` can restore, or
         values, latents among them, beyond the limits of a
         :class:`~sktok.BinQuantizer`. The largest, if several steps have limits, and
-        `None` if none has.
+        `None` if none has. Samples that fill up a window's last block count as well.
 
     warnings : tuple of str
         Sentences on what is wrong, and what to do about it: more than 1 % of the
         values cut off, or of the windows flat; more than half of the vocabulary unused
-        in at least four times as many tokens, where only tokens of shape are counted
-        for :class:`~sktok.GainShapeTokenizer`, which keeps offsets and gains for
-        signals to come.
+        in at least four times as many tokens, which is as it should be where the
+        windows are of few patients. Only tokens of shape are counted for
+        :class:`~sktok.GainShapeTokenizer`, which keeps offsets and gains for signals to
+        come.
 
     unit : str or None
         Unit of the signal.
@@ -744,7 +745,7 @@ def describe(tokenizer, X, *, fs=None, unit=None):
     """State what a fitted tokenizer costs and loses on windows, and what is wrong.
 
     The windows may be those that it was fitted on or, better, those of patients that
-    it has not seen.
+    it has not seen. All that is computed is held in memory: of an archive, take a part.
 
     Parameters
     ----------
@@ -840,7 +841,7 @@ def _flat_windows(signal):
     """A warning, if many windows hold no signal."""
     samples = signal.reshape(len(signal), -1)
     n_flat = int((samples == samples[:, :1]).all(axis=1).sum())
-    if n_flat > _TOO_MUCH * len(signal):
+    if samples.shape[1] > 1 and n_flat > _TOO_MUCH * len(signal):
         yield f"{n_flat} of {len(signal)} windows are flat: leave them out."
 
 
@@ -854,6 +855,7 @@ def _unused_vocabulary(tokenizer, tokens):
     is_enough = tokens.size >= _ENOUGH_TOKENS * len(vocabulary)
     if is_enough and n_used < len(vocabulary) / 2:
         yield (
-            f"{len(vocabulary) - n_used} of {len(vocabulary)} tokens are unused: take "
-            "fewer, train longer, or bring the limits of bins closer together."
+            f"{len(vocabulary) - n_used} of {len(vocabulary)} tokens do not occur. If "
+            "these are many patients, take fewer, train longer, or narrow the limits "
+            "of bins."
         )

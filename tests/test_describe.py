@@ -181,7 +181,7 @@ def test_unused_tokens_are_counted_and_warned_of_if_there_are_enough_to_tell():
     quantizer = BinQuantizer(8, limits=(0, 1)).fit(X)
     found = describe(quantizer, X)
     assert (found.n_unused_tokens, found.token_usage) == (6, 0.25)
-    assert found.warnings[0].startswith("6 of 8 tokens are unused: ")
+    assert found.warnings[0].startswith("6 of 8 tokens do not occur. ")
     assert describe(quantizer, X[:15]).warnings == ()
     half = np.tile([[0.1, 0.3], [0.7, 0.9]], (16, 1))
     assert describe(quantizer, half).warnings == ()
@@ -193,7 +193,7 @@ def test_offsets_and_gains_may_be_unused(tokenizer, ecg):
     assert found.warnings == ()
     few = GainShapeTokenizer(BinQuantizer(8, limits=(0.0, 9.0))).fit(ecg.data)
     assert few.n_tokens_ == 520
-    assert describe(few, ecg.data).warnings[0].startswith("7 of 8 tokens are unused")
+    assert describe(few, ecg.data).warnings[0].startswith("7 of 8 tokens do not occur")
 
 
 @pytest.mark.parametrize(("n_flat", "is_warned"), [(1, False), (2, True)])
@@ -292,3 +292,22 @@ def test_what_makes_no_tokens_or_is_no_window_is_refused(tokenizer, quick, block
         describe(tokenizer, np.full((2, 250), np.nan))
     with pytest.raises(TypeError, match="not an estimator"):
         describe("tokenizer", ecg.data)
+
+
+def test_integers_are_described_as_what_they_are_in_floats(ecg):
+    counts = np.round(200 * ecg.data).astype(np.int16)
+    tokenizer = GainShapeTokenizer(BinQuantizer(8, limits=(0.0, 0.5))).fit(counts)
+    description = describe(tokenizer, counts)
+    assert 0.05 < description.clip_rate < 0.2
+    assert description == describe(tokenizer, counts.astype(float))
+
+
+def test_blocks_of_integers(quick):
+    blocks = np.arange(400).reshape(10, 4, 10) % 3
+    tokenizer = quick(network="dimreduction", quantizer=BinQuantizer(4), max_steps=2)
+    assert describe(tokenizer.fit(blocks), blocks).clip_rate > 0.25  # all twos
+
+
+def test_windows_of_one_sample_are_not_flat(ecg):
+    samples = ecg.data[:4].reshape(-1, 1)
+    assert describe(BinQuantizer(16).fit(samples), samples).warnings == ()

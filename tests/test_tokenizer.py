@@ -112,6 +112,7 @@ def test_fitted_attributes(blocks, quick):
     assert tokenizer.block_size_ == 10
     assert tokenizer.n_steps_ == len(tokenizer.loss_curve_) == 30
     assert len(tokenizer.validation_loss_curve_) == 1
+    assert tokenizer.validation_steps_ == [30]
     assert tokenizer.quantizer_ is None
     assert not hasattr(tokenizer, "n_tokens_")
     with pytest.raises(AttributeError, match="no tokens without a fitted quantizer"):
@@ -241,9 +242,13 @@ def test_early_stopping_keeps_the_best_weights(blocks, quick):
     ).fit(blocks)
     curve = tokenizer.validation_loss_curve_
     assert tokenizer.n_steps_ == 50 * len(curve) < 5000
+    n_steps = tokenizer.n_steps_
+    assert tokenizer.validation_steps_ == list(range(50, n_steps + 1, 50))
     assert curve[-1] > min(curve)
     held_out = held_out_windows(blocks, 0.5)
     np.testing.assert_allclose(-neg_mse(tokenizer, held_out), min(curve), rtol=1e-4)
+    again = tokenizer.set_params(warm_start=True, max_steps=20).fit(blocks)
+    assert again.validation_steps_ == [n_steps + 20]
 
 
 def test_held_out_windows_do_not_move_the_bins():
