@@ -106,6 +106,7 @@ def main(folder="demo"):
         f"of {fit.shape[1]} samples to fit on, {len(test)} later ones to test.\n"
     )
 
+    print("Eighteen short trainings on two cores, a minute or so ...\n", flush=True)
     search = search_grid(fit)
     print(rate_distortion_table(search, ecg.fs).to_string(index=False), "\n")
 

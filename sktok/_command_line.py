@@ -549,6 +549,10 @@ def _inspect(arguments):
             )
         facts = _corpus_facts(arguments.path, read_corpus(arguments.path))
     else:
+        if not (arguments.path.exists() or Path(f"{arguments.path}.hea").exists()):
+            raise FileNotFoundError(
+                f"There is no tokenizer and no corpus {arguments.path}."
+            )
         tokenizer = _load_tokenizer(arguments.path)
         facts = _tokenizer_facts(arguments.path, tokenizer)
         if arguments.records:
@@ -628,6 +632,7 @@ def _corpus_facts(folder, corpus):
         "dtype": vocabulary.dtype.name,
         "fs": record.get("fs"),
         "unit": record.get("unit"),
+        "leads": sorted({record.get("lead") or "unknown" for record in corpus.records}),
     }
     for split in ("train", "val"):
         records = [record for record in corpus.records if record["split"] == split]

@@ -914,7 +914,7 @@ def _check_whole(entries, seen, groups, validation, unfinished):
     elif 0 < validation < 1 and 0 in _n_ids(entries).values():
         warnings.warn(
             f"validation={validation} puts all {len(patients)} patients on one side: "
-            "name those to validate on.",
+            "name those to validate on, or give [] for none.",
             stacklevel=3,
         )
 

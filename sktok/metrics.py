@@ -496,8 +496,9 @@ def _lowest_rate_within(cv_results, *, max_mse, rate, mse):
     if not within.any():
         warnings.warn(
             f"No candidate has an error within {max_mse:.3g}: the lowest, "
-            f"{error.min():.3g}, is chosen. Allow more, or search smaller blocks "
-            "or larger vocabularies.",
+            f"{error.min():.3g}, is chosen (root mean squares of "
+            f"{math.sqrt(max_mse):.3g} and {math.sqrt(error.min()):.3g}). Allow more, "
+            "or search smaller blocks or larger vocabularies.",
             stacklevel=2,
         )
         return int(error.argmin())

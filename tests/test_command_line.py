@@ -328,7 +328,7 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
         ("restore home/ward --tokenizer home/ecg.skops --out x", "no sktok.corpus"),
         ("restore home/corpus --tokenizer none --out x", "There is no tokenizer none"),
         ("inspect home/corpus home/ward/a", "is a folder"),
-        ("inspect none", "There is no tokenizer none"),
+        ("inspect none", "There is no tokenizer and no corpus none"),
         ("inspect home/ward/a", "home/ward/a is a record: the file of a tokenizer"),
     ],
 )
