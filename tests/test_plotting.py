@@ -1,11 +1,14 @@
 """Displays draw what they were given, where they were told."""
 
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
+from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 
 from sktok import (
@@ -168,6 +171,26 @@ def test_colours_stand_out_from_a_dark_background():
     assert on_white[0] > on_black[0]
 
 
+def test_transparent_axes_have_the_colour_of_the_figure_behind_them():
+    left, _ = plt.figure(facecolor="white").subfigures(1, 2)
+    left.set_facecolor("none")
+    draw = ReconstructionDisplay.from_arrays
+    on_figure = draw([1.0], [1.0], ax=left.add_subplot(facecolor="none"))
+    assert on_figure.lines_[1].get_color() == draw([1.0], [1.0]).lines_[1].get_color()
+    left.set_facecolor("black")
+    on_black = on_figure.plot(ax=left.add_subplot(facecolor="none"))
+    assert max(to_rgb(on_black.lines_[1].get_color())) > 0.6
+
+
+@pytest.mark.parametrize("fs", [-360, 0, np.nan, np.inf, "360"])
+@pytest.mark.parametrize(
+    "display", [CodebookDisplay, ReconstructionDisplay, TokenStripDisplay]
+)
+def test_sampling_frequency_is_above_0(display, fs, codebook, ecg):
+    with pytest.raises(ValueError, match=f"fs={fs!r}: expected a number above 0"):
+        display.from_estimator(codebook, ecg.data[:2], fs=fs)
+
+
 def test_reconstruction_from_estimator(quantizer, ecg):
     X = ecg.data[:3]
     display = ReconstructionDisplay.from_estimator(
@@ -192,6 +215,14 @@ def test_quantization_from_estimator(quantizer, ecg):
         quantized.get_ydata(), reconstruct(quantizer, X).ravel()
     )
     assert display.limits == (ecg.data.min(), ecg.data.max())
+    assert quantized.get_drawstyle() == "steps-mid"
+
+
+def test_limits_of_bins_are_two_lines():
+    display = QuantizationDisplay.from_arrays([1.0], [1.5], limits=np.array([0.0, 5.0]))
+    levels = [line.get_ydata() for line in display.ax_.lines[2:]]
+    np.testing.assert_array_equal(levels, [[0, 0], [5, 5]])
+    assert len(display.from_arrays([1.0], [1.5]).ax_.lines) == 2
 
 
 def test_reconstruction_has_the_error_below(quantizer, ecg):
@@ -235,6 +266,34 @@ def test_reconstruction_marks_where_tokens_begin(tokenizer, codebook, gain_shape
     assert dense.boundaries_ is None
 
 
+def test_tokens_begin_where_it_is_known(quantizer, ecg):
+    def starts(tokenizer, X):
+        display = ReconstructionDisplay.from_estimator(tokenizer.fit(X), X)
+        return None if display.token_starts is None else list(display.token_starts)
+
+    X = ecg.data[:20, :100]
+    codebook = VectorQuantizer(4, max_iter=3, random_state=0)
+    assert starts(codebook, X) == list(range(0, 2000, 100))
+    assert starts(BinQuantizer(4), X) == list(range(2000))
+    assert starts(codebook, X.reshape(20, 4, 25)) == list(range(0, 2000, 25))
+    assert starts(make_pipeline(PCA(10), BinQuantizer(4)), X) is None
+    scaled = GainShapeTokenizer(codebook, n_bins=4)
+    assert starts(scaled, X[:, :99]) is None
+    shapes = CodebookDisplay.from_estimator(scaled, X[:, :99])
+    assert shapes.mean.shape[1] == 99
+    as_many_as_blocks = SimpleNamespace(
+        transform=lambda X: np.zeros((len(X), 4), int),
+        inverse_transform=lambda tokens: X,
+        block_size_=25,
+        token_ranges_=scaled.token_ranges_,
+    )
+    display = ReconstructionDisplay.from_estimator(as_many_as_blocks, X)
+    assert display.token_starts is None
+    components = make_pipeline(PCA(10), BinQuantizer(4)).fit(X)
+    with pytest.raises(ValueError, match="expected one token for each block"):
+        TokenStripDisplay.from_estimator(components, X)
+
+
 @pytest.mark.parametrize("token_length", [0, -3, 2.5])
 def test_token_length_is_a_number_of_samples(token_length):
     with pytest.raises(ValueError, match=f"token_length={token_length}: expected"):
@@ -260,6 +319,35 @@ def test_ecg_paper_keeps_the_squares_that_can_be_told_apart(n_windows, squares, 
         np.testing.assert_allclose(np.diff(x), width)
         np.testing.assert_allclose(np.diff(y), 2.5 * width)
         np.testing.assert_allclose(x / width, np.round(x / width), atol=1e-9)
+        left, right = display.ax_.get_xlim()
+        assert 0 == left == x[0]
+        assert right - width < x[-1] <= right
+
+
+def test_ecg_paper_is_behind_each_row(codebook, ecg):
+    display = TokenStripDisplay.from_estimator(
+        codebook, ecg.data[:4], fs=ecg.fs, unit="mV", seconds_per_row=1.6
+    )
+    low, high = (
+        0.5 * np.floor(2 * display.signal.min()),
+        0.5 * np.ceil(2 * display.signal.max()),
+    )
+    grids = [
+        grid for grid in paper(display.ax_) if np.isclose(grid.get_linewidth(), 0.7)
+    ]
+    assert len(display.offsets_) == 2
+    for grid, offset, seconds in zip(
+        grids, display.offsets_, [1.6, 1000 / 360 - 1.6], strict=True
+    ):
+        lines = np.array(grid.get_segments())
+        times = np.arange(0, seconds + 1e-9, 0.2)
+        levels = offset + np.arange(low, high + 0.1, 0.5)
+        np.testing.assert_allclose(
+            lines,
+            [[(x, low + offset), (x, high + offset)] for x in times]
+            + [[(0, y), (seconds, y)] for y in levels],
+            atol=1e-9,
+        )
 
 
 def test_ecg_paper_takes_seconds_and_millivolts(ecg):
@@ -272,15 +360,6 @@ def test_ecg_paper_takes_seconds_and_millivolts(ecg):
         draw(X, X, unit="mV", ecg_paper=True)
     with pytest.raises(ValueError, match='expected "auto", True or False'):
         draw(X, X, ecg_paper="pink")
-
-
-@pytest.mark.parametrize("display", [ReconstructionDisplay, QuantizationDisplay])
-def test_draws_on_given_axes_and_again(display):
-    _, (first, second) = plt.subplots(2)
-    drawn = display.from_arrays([1.0, 2.0], [1.0, 2.5], ax=first)
-    assert drawn.ax_ is first
-    assert drawn.plot(ax=second).ax_ is second
-    assert drawn.figure_ is second.figure
 
 
 def test_styles_are_passed_on():
@@ -330,6 +409,20 @@ def test_candidates_without_a_score_are_not_drawn():
     nothing.figure_.canvas.draw()
 
 
+def test_of_many_candidates_the_front_is_labelled():
+    def labelled(rate, mse, best_index):
+        labels = [str(i) for i in range(len(rate))]
+        display = RateDistortionDisplay(rate, mse, labels, best_index=best_index)
+        return [text.get_text() for text in display.plot().ax_.texts]
+
+    rate, mse = np.linspace(1, 2, 61), np.full(61, 1e-3)
+    assert len(labelled(rate, np.geomspace(2, 1, 61), None)) == 31
+    rate[0], mse[[5, 40]] = 3, (1e-4, 1e-5)
+    assert labelled(rate, mse, None) == ["1", "5", "40"]
+    assert labelled(rate, mse, 0) == ["0", "1", "5", "40"]
+    assert len(labelled(rate[:60], mse[:60], None)) == 60
+
+
 def test_labels_name_the_parameters_that_vary():
     display = RateDistortionDisplay.from_cv_results(search_results(n_codes=[64]))
     assert display.labels == ["5", "10", "25", "50"]
@@ -359,6 +452,18 @@ def test_errors_in_millivolts_are_also_told_in_microvolts():
     )
 
 
+@pytest.mark.parametrize("unit", [None, "mV"])
+def test_an_error_of_0_is_on_a_linear_axis(unit):
+    display = RateDistortionDisplay(
+        np.array([1.0, 2.0]), np.zeros(2), list("ab"), unit=unit
+    ).plot()
+    display.figure_.canvas.draw()
+    assert display.ax_.get_yscale() == "linear"
+    training = TrainingDisplay.from_curves(np.zeros(3))
+    training.figure_.canvas.draw()
+    assert training.ax_.get_yscale() == "linear"
+
+
 def test_token_usage_from_estimator(tokenizer, ecg):
     X = ecg.data[:9]
     display = TokenUsageDisplay.from_estimator(tokenizer, X)
@@ -369,8 +474,38 @@ def test_token_usage_from_estimator(tokenizer, ecg):
     )
     np.testing.assert_allclose(display.uniform_.get_ydata(), 100 / 64)
     title = display.ax_.get_title(loc="left")
-    assert title.startswith(f"entropy {token_entropy(tokens):.2f} of 6.00 bits; ")
-    assert title.endswith(f" of 64 tokens in use, {64 - len(count)} unused")
+    assert title == (
+        f"entropy {token_entropy(tokens):.2f} of 6.00 bits\n"
+        f"{len(count)} of 64 tokens in use ({100 * len(count) / 64:.3g} %)"
+    )
+
+
+def test_usage_of_a_huge_vocabulary():
+    display = TokenUsageDisplay.from_tokens([2**59, 5, 5, 7, 5], 2**60)
+    np.testing.assert_allclose(display.share, [0.6, 0.2, 0.2])
+    np.testing.assert_allclose(display.line_.get_data(), [[1, 2, 3], [60, 20, 20]])
+    assert display.n_tokens == 2**60
+    assert "of 60.00 bits\n3 of " in display.ax_.get_title(loc="left")
+
+
+@pytest.mark.parametrize(
+    "count",
+    [[500, 40, 30, 20, 9, 5, 2, 1] * 2, [100] * 14 + [1] * 2, np.arange(99, 3, -3)],
+)
+def test_usage_fits_half_of_a_figure(count, drawn_texts):
+    figure, axes = plt.subplots(2, 2, figsize=(10, 6), dpi=100, layout="constrained")
+    tokens = np.repeat(np.arange(len(count)), count)
+    displays = [
+        TokenUsageDisplay.from_tokens(tokens, n_tokens, ax=ax)
+        for ax, n_tokens in zip(axes.flat, [len(count), 40, 64, 1024], strict=True)
+    ]
+    texts = drawn_texts(figure)
+    titles = [extent for text, extent in texts if text.startswith("entropy")]
+    for display, title in zip(displays, titles, strict=True):
+        assert title.x1 <= display.ax_.bbox.x1
+        curve = display.line_.get_path().transformed(display.ax_.transData)
+        legend = display.ax_.get_legend().get_window_extent()
+        assert not curve.intersects_bbox(legend, filled=False)
 
 
 def test_tokens_outside_the_vocabulary_are_not_drawn(quantizer, ecg):
@@ -402,6 +537,61 @@ def test_codebook_draws_the_codes(codebook, ecg):
     assert written[-2].endswith(", 7 samples")
 
 
+def test_codebook_draws_no_filling(codebook, ecg):
+    display = CodebookDisplay.from_estimator(codebook, ecg.data)
+    assert len(display.tokens) == 8
+    codes = codebook[-1].codes_[display.tokens]
+    np.testing.assert_allclose(display.mean, codes)
+    np.testing.assert_allclose(display.band, [codes, codes])
+
+
+def test_codebook_of_a_cropped_block(ecg):
+    X = ecg.data[:20]
+    codebook = make_pipeline(BlockSegmenter(200), VectorQuantizer(8, random_state=0))
+    tokens = codebook.fit(X).transform(X)
+    (cropped,) = np.setdiff1d(tokens[:, 1], tokens[:, 0])[:1]
+    display = CodebookDisplay.from_estimator(codebook, X)
+    mean = display.mean[display.tokens == cropped][0]
+    np.testing.assert_allclose(mean[:50], codebook[-1].codes_[cropped, :50])
+    assert np.isnan(mean[50:]).all()
+    assert sum(np.isnan(display.mean[:, -1])) == len(
+        np.setdiff1d(tokens[:, 1], tokens[:, 0])
+    )
+    display.figure_.canvas.draw()
+    assert all(np.isfinite(p.vertices).all() for p in display.bands_.get_paths())
+
+
+@pytest.mark.parametrize("fs", [None, 360])
+def test_codebook_has_a_scale(fs):
+    """Two levels, 2 apart, in cells whose frame is as high as that."""
+    mean = np.array([[-0.5, -0.5], [1.5, 1.5]])
+    display = CodebookDisplay(
+        [0, 1], [0.5, 0.5], mean, np.array([mean, mean]), 2, 2, fs=fs, unit="mV"
+    ).plot()
+    (low, _), (high, _) = (curve[:, 1] for curve in display.curves_.get_segments())
+    (upright, level) = np.array(display.scale_bar_.get_segments())
+    np.testing.assert_allclose(np.ptp(upright, axis=0), [0, (high - low) / 2])
+    np.testing.assert_allclose(
+        np.ptp(level, axis=0), [np.ptp(display.curves_.get_segments()[0][:, 0]), 0]
+    )
+    length = "5.56 ms" if fs else "2 samples"
+    bar, note = (text.get_text() for text in display.ax_.texts[-2:])
+    assert bar == f"1 mV, {length}"
+    assert note == "thin line: 0 mV"
+    (zero,) = (grid for grid in paper(display.ax_) if grid.get_zorder() == 0.5)
+    for line in zero.get_segments():
+        np.testing.assert_allclose(line[:, 1], low + (high - low) / 4)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "amplitude"), [(0.1, 0.3, 0.1), (0, 1, 0.5), (0, 9.9, 2)]
+)
+def test_scale_bar_is_a_round_amplitude(low, high, amplitude):
+    mean = np.array([[low, high]])
+    display = CodebookDisplay([0], [1.0], mean, np.array([mean, mean]), 1, 1).plot()
+    assert display.ax_.texts[-2].get_text() == f"{amplitude}, 2 samples"
+
+
 def test_codebook_of_a_network_has_bands(tokenizer, ecg):
     X = ecg.data[:60]
     display = CodebookDisplay.from_estimator(tokenizer, X, fs=ecg.fs, unit=ecg.unit)
@@ -410,7 +600,13 @@ def test_codebook_of_a_network_has_bands(tokenizer, ecg):
     np.testing.assert_allclose(
         display.mean[0], blocks[tokens == display.tokens[0]].mean(axis=0), rtol=1e-5
     )
+    np.testing.assert_allclose(
+        display.band[:, 0],
+        np.percentile(blocks[tokens == display.tokens[0]], [10, 90], axis=0),
+        rtol=1e-5,
+    )
     assert (display.band[0] <= display.band[1]).all()
+    assert display.ax_.texts[-1].get_text().startswith("band: four fifths")
     assert display.n_used == len(np.unique(tokens)) == len(display.tokens)
     assert f"{64 - display.n_used} of 64 never" in display.ax_.get_title(loc="left")
     assert len(display.bands_.get_paths()) == display.n_used
@@ -454,6 +650,19 @@ def test_training_from_estimator(tokenizer, codebook):
         TrainingDisplay.from_estimator(codebook)
     with pytest.raises(ValueError, match="has no loss_curve_: give a fitted"):
         TrainingDisplay.from_estimator(make_tokenizer())
+
+
+def test_looks_are_drawn_at_the_steps_that_training_kept():
+    trained = SimpleNamespace(
+        loss_curve_=[3.0] * 90, validation_loss_curve_=[2.0, 1.0, 0.5]
+    )
+    inferred = TrainingDisplay.from_estimator(trained).validation_line_
+    np.testing.assert_array_equal(inferred.get_xdata(), [50, 90, 90])
+    trained.validation_steps_ = [20, 40, 90]
+    kept = TrainingDisplay.from_estimator(trained).validation_line_
+    np.testing.assert_array_equal(kept.get_xdata(), [20, 40, 90])
+    search = SimpleNamespace(best_estimator_=make_pipeline("passthrough", trained))
+    assert len(TrainingDisplay.from_estimator(search).loss) == 90
 
 
 def test_training_of_a_tokenizer_inside_another(tokenizer):
@@ -516,6 +725,36 @@ def test_rows_of_whole_tokens(tokenizer, ecg):
         tokenizer, ecg.data[:99], fs=ecg.fs, seconds_per_row=60
     )
     assert not dense.numbers_
+    assert not any(text.get_in_layout() for text in display.numbers_)
+
+
+def test_a_strip_has_a_bound(codebook, ecg):
+    draw = TokenStripDisplay.from_estimator
+    with pytest.raises(
+        ValueError, match=r"make 100 rows of 1084, .*: draw fewer windows, or set sec"
+    ):
+        draw(codebook, ecg.data, fs=ecg.fs)
+    with pytest.raises(ValueError, match="or set seconds_per_row and fs"):
+        draw(codebook, ecg.data)
+    assert len(draw(codebook, ecg.data, fs=ecg.fs, seconds_per_row=60).lines_) == 5
+
+
+@pytest.mark.parametrize(
+    ("fs", "row", "extents"),
+    [
+        (0.5, 500.25, ["0–500 s", "500–1000 s", "1000–1500 s"]),
+        (10, 25.5, ["0–25.5 s", "25.5–51 s", "51–75 s"]),
+        (1000, 0.25, ["0–0.25 s", "0.25–0.5 s", "0.5–0.75 s"]),
+    ],
+)
+def test_rows_tell_their_times(fs, row, extents):
+    signal = np.zeros(750)
+    display = TokenStripDisplay(
+        signal, np.zeros(3, int), np.array([0, 250, 500]), range(2), fs=fs
+    )
+    display.plot(seconds_per_row=row)
+    labels = [text.get_text() for text in display.ax_.texts if "–" in text.get_text()]
+    assert labels == extents
 
 
 @pytest.mark.parametrize(("seconds", "fs"), [(0, 360), ("1", 360), (1, None)])

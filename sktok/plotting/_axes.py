@@ -1,6 +1,7 @@
 """Axes to draw on: made if there are none, their colours, legend and ECG paper."""
 
 import math
+from numbers import Real
 
 import numpy as np
 
@@ -34,15 +35,23 @@ def make_axes(ax, figsize=(8, 3)):
     return ax.figure, ax
 
 
+def check_fs(fs):
+    """Refuse a sampling frequency that times cannot be counted by."""
+    if fs is not None and not (isinstance(fs, Real) and 0 < fs < math.inf):
+        raise ValueError(f"fs={fs!r}: expected a number above 0 (Hz), or None.")
+
+
 def palette(ax):
     """Colours by what they are for, that stand out from the background."""
     return _ON_LIGHT if lightness(background(ax)) > 0.5 else _ON_DARK
 
 
 def background(ax):
-    """The colour behind the axes."""
-    face = ax.get_facecolor()
-    return face if face[3] > 0 else ax.figure.get_facecolor()
+    """The colour behind the axes, which they and a subfigure may let through."""
+    for face in ax.get_facecolor(), ax.figure.get_facecolor():
+        if face[3] > 0:
+            return face
+    return ax.get_figure(root=True).get_facecolor()
 
 
 def lightness(rgba):

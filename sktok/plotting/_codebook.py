@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 
 from sktok._blocks import segment
-from sktok.plotting._axes import make_axes, palette, points_per_unit
+from sktok.plotting._axes import check_fs, make_axes, palette, points_per_unit
 from sktok.plotting._fitted import block_tokens
 
 _CELL_SHAPE = 1.4  # width over height
@@ -33,7 +33,9 @@ class CodebookDisplay:
         The share of each in all tokens, between 0 and 1.
 
     mean : ndarray of shape (n_codes, block_size)
-        Mean of the blocks restored from each token.
+        Mean of the blocks restored from each token. Where the block size does not
+        divide the window, the last blocks of windows are cropped, and left out; a token
+        that occurs only there has NaN for the samples that it lacks.
 
     band : ndarray of shape (2, n_codes, block_size)
         The 10th and the 90th percentile of these blocks.
@@ -139,17 +141,16 @@ class CodebookDisplay:
         Raises
         ------
         ValueError
-            If `n_codes` is not a whole number above 0, or the estimator does not make
-            one token of each block.
+            If `n_codes` is not a whole number above 0, `fs` is not above 0, or the
+            estimator does not make one token of each block.
         """
         if not (isinstance(n_codes, Integral) and n_codes > 0):
             raise ValueError(f"n_codes={n_codes!r}: expected a whole number above 0.")
         tokens, token_length, vocabulary, X_hat = block_tokens(estimator, X)
-        blocks = segment(X_hat.reshape(len(X_hat), -1), token_length)
-        blocks, tokens = blocks.reshape(-1, token_length), tokens.ravel()
+        blocks, tokens = _restored_blocks(X_hat, token_length), tokens.ravel()
         used, count = np.unique(tokens, return_counts=True)
         drawn = np.argsort(-count, kind="stable")[:n_codes]
-        restored = [blocks[tokens == token] for token in used[drawn]]
+        restored = [_whole(blocks[tokens == token]) for token in used[drawn]]
         return cls(
             used[drawn],
             count[drawn] / tokens.size,
@@ -179,7 +180,13 @@ class CodebookDisplay:
         -------
         display : CodebookDisplay
             This display.
+
+        Raises
+        ------
+        ValueError
+            If `fs` is not above 0.
         """
+        check_fs(self.fs)
         eighths = -(-len(self.tokens) // 8)  # rows, if there are eight columns
         height = 0.9 + 0.64 * max(_FEWEST_ROWS, eighths)
         self.figure_, self.ax_ = make_axes(ax, figsize=(8, height))
@@ -191,8 +198,9 @@ class CodebookDisplay:
         self._draw_frames(x, columns)
         outlines = np.concatenate([low, high[:, ::-1]], axis=1)
         there_and_back = np.concatenate([x, x[:, ::-1]], axis=1)
+        outlines = np.stack([there_and_back, outlines], axis=2)
         self.bands_ = PolyCollection(
-            np.stack([there_and_back, outlines], axis=2),
+            [outline[np.isfinite(outline[:, 1])] for outline in outlines],
             **{"facecolor": colors["signal"], "alpha": 0.5} | (bands_kwargs or {}),
         )
         self.curves_ = LineCollection(
@@ -229,8 +237,8 @@ class CodebookDisplay:
 
     def _scale(self):
         """Lowest and highest amplitude, and the height in cells of one unit of it."""
-        lowest = min(self.mean.min(), self.band.min())
-        highest = max(self.mean.max(), self.band.max())
+        curves = np.stack([self.mean, *self.band])
+        lowest, highest = np.nanmin(curves), np.nanmax(curves)
         return lowest, highest, _CURVE_HEIGHT / (highest - lowest or 1.0)
 
     def _draw_frames(self, x, columns):
@@ -279,7 +287,7 @@ class CodebookDisplay:
                 va="bottom",
             )
         self.ax_.set_title(
-            f"{len(self.tokens)} of {self.n_used} tokens in use, and their shares; "
+            f"the {len(self.tokens)} most frequent of {self.n_used} tokens in use; "
             f"{self.n_tokens - self.n_used} of {self.n_tokens} never occur",
             loc="left",
             fontsize="medium",
@@ -311,11 +319,14 @@ class CodebookDisplay:
             va="bottom",
             color=ink,
         )
+        has_band = np.nanmax(np.ptp(self.band, axis=0)) > 1e-6 * (highest - lowest)
+        explained = ["band: four fifths of the blocks"] if has_band else []
+        if lowest < 0 < highest:
+            explained.append(f"thin line: 0{unit}")
         self.ax_.text(
             1,
             0,
-            "band: four fifths of the blocks"
-            + (f"; thin line: 0{unit}" if lowest < 0 < highest else ""),
+            "; ".join(explained),
             transform=self.ax_.transAxes,
             fontsize=8,
             ha="right",
@@ -324,7 +335,24 @@ class CodebookDisplay:
         )
 
 
+def _restored_blocks(X_hat, block_size):
+    """The blocks of restored windows, with NaN for what a cropped one lacks."""
+    windows = np.asarray(X_hat, dtype=float).reshape(len(X_hat), -1)
+    blocks = segment(windows, block_size)
+    n_samples = windows.shape[1] - (blocks.shape[1] - 1) * block_size
+    if n_samples < block_size:
+        blocks[:, -1, n_samples:] = np.nan
+    return blocks.reshape(-1, block_size)
+
+
+def _whole(blocks):
+    """The blocks that are not cropped, or all of them if all are."""
+    is_whole = ~np.isnan(blocks[:, -1])
+    return blocks[is_whole] if is_whole.any() else blocks
+
+
 def _round_down(value):
     """The largest of 1, 2 and 5 times a power of ten that is not above a value."""
     power = 10.0 ** math.floor(math.log10(value))
-    return power * max(digit for digit in (1, 2, 5) if digit * power <= value)
+    slightly_above = value * (1 + 1e-9)  # whatever the rounding of floats
+    return power * max(digit for digit in (1, 2, 5) if digit * power <= slightly_above)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sktok._windows import vocabulary_size
+from sktok._windows import steps_of, vocabulary_size
 
 
 class BlockTokens(NamedTuple):
@@ -19,27 +19,42 @@ class BlockTokens(NamedTuple):
 
 def parts(estimator):
     """A fitted estimator and all that is fitted in it, from the outside in."""
-    estimator = getattr(estimator, "best_estimator_", estimator)  # of a search
     yield estimator
-    for _, step in getattr(estimator, "steps", ()):
-        if step not in ("passthrough", None):
+    for step in steps_of(estimator):
+        if step is not estimator:
             yield from parts(step)
     if hasattr(estimator, "tokenizer_"):  # of a GainShapeTokenizer
         yield from parts(estimator.tokenizer_)
 
 
-def token_length_of(estimator, tokens, window_length):
-    """Samples that each of the tokens in a row stands for, or None if it varies.
+def token_length_of(estimator, tokens, row_shape):
+    """Samples that each of the tokens in a row stands for, or None if not known."""
+    if _token_ranges(estimator):  # offset and gain stand for the whole window
+        return None
+    return _block_length(estimator, tokens, row_shape)
+
+
+def _block_length(estimator, tokens, row_shape):
+    """Samples of a block, if there is a token for each, or else None.
 
     The block size counts, if the estimator has one: it need not divide the window.
+    Other tokens may each stand for the whole window, as those of components do.
     """
     if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
         return None
-    n_tokens = tokens.shape[1]
+    n_tokens, window_length = tokens.shape[1], math.prod(row_shape)
     sizes = [part.block_size_ for part in parts(estimator) if _has_blocks(part)]
-    if not sizes:
-        return None if window_length % n_tokens else window_length // n_tokens
-    return sizes[0] if n_tokens == math.ceil(window_length / sizes[0]) else None
+    if sizes:
+        return sizes[0] if n_tokens == math.ceil(window_length / sizes[0]) else None
+    if n_tokens in (1, window_length, row_shape[0]):
+        return window_length // n_tokens
+    return None
+
+
+def _token_ranges(estimator):
+    """The ranges of the tokens of a `GainShapeTokenizer`, or None."""
+    ranges = (getattr(part, "token_ranges_", None) for part in parts(estimator))
+    return next(filter(None, ranges), None)
 
 
 def _has_blocks(part):
@@ -54,17 +69,17 @@ def block_tokens(estimator, X):
     """
     transformed = estimator.transform(X)
     tokens = np.asarray(transformed)
-    ranges = [p.token_ranges_ for p in parts(estimator) if hasattr(p, "token_ranges_")]
+    ranges = _token_ranges(estimator)
     if ranges:
-        vocabulary = ranges[0]["shape"]
-        tokens = tokens[:, len(ranges[0]) - 1 :]
+        vocabulary = ranges["shape"]
+        tokens = tokens[:, len(ranges) - 1 :]
     else:
         vocabulary = range(vocabulary_size(estimator))
-    window_length = math.prod(np.shape(X)[1:])
-    token_length = token_length_of(estimator, tokens, window_length)
+    row_shape = np.shape(X)[1:]
+    token_length = _block_length(estimator, tokens, row_shape)
     if token_length is None:
         raise ValueError(
-            f"{type(estimator).__name__} turns windows of {window_length} samples into "
+            f"{type(estimator).__name__} turns rows of shape {row_shape} into "
             f"rows of shape {tokens.shape[1:]} and dtype {tokens.dtype}, expected one "
             "token for each block: give a tokenizer such as make_tokenizer()."
         )

@@ -156,8 +156,9 @@ class QuantizationDisplay:
             ),
         ]
         limits_style = {"color": colors["ink"], "linestyle": "--", "linewidth": 0.8}
-        for limit, label in zip(self.limits or (), ("limits", None), strict=False):
-            self.ax_.axhline(limit, label=label, **limits_style)
+        if self.limits is not None:
+            for limit, label in zip(self.limits, ("limits", None), strict=True):
+                self.ax_.axhline(limit, label=label, **limits_style)
         self.ax_.set_xlabel("index")
         self.ax_.set_ylabel("value")
         self.ax_.margins(x=0)

@@ -5,6 +5,7 @@ import numpy as np
 from sktok.metrics import mean_rate_and_mse
 from sktok.plotting._axes import legend_above, make_axes, palette, plain_log_labels
 
+_MOST_LABELS = 60  # more would take long to place, and hide each other
 _PLACES = [  # for a label, in points from its point, by preference
     (distance * x, distance * y)
     for distance in (4, 9, 16, 24)
@@ -147,7 +148,8 @@ class RateDistortionDisplay:
     def plot(self, ax=None, *, points_kwargs=None, front_kwargs=None):
         """Draw the points, their labels, and the front.
 
-        Labels keep clear of each other at the size that the figure has now.
+        Labels keep clear of each other at the size that the figure has now. Of more
+        than 60 candidates, only some of the front and the chosen one have a label.
 
         Parameters
         ----------
@@ -193,20 +195,28 @@ class RateDistortionDisplay:
                 edgecolors=colors["ink"],
                 label="chosen",
             )
-        self._describe_axes(has_points=len(points) > 0)
-        self._annotate([self.labels[i] for i in drawn], points)
+        self._describe_axes(is_log=(points[:, 1] > 0).any())
+        self._annotate(self._labelled(drawn, front), points)
         return self
 
-    def _describe_axes(self, *, has_points):
+    def _labelled(self, drawn, front):
+        """The candidates to label: all, or some of the front if there are too many."""
+        if len(drawn) <= _MOST_LABELS:
+            return drawn
+        some = front[:: -(-len(front) // _MOST_LABELS)]
+        chosen = [] if self.best_index is None else [self.best_index]
+        return np.intersect1d(drawn, [*some, *chosen])
+
+    def _describe_axes(self, *, is_log):
         """Scales, labels and legend."""
-        if has_points:  # without any, there is nothing to take a logarithm of
+        if is_log:  # else there is nothing to take a logarithm of
             self.ax_.set_yscale("log")
         self.ax_.set_xlabel("rate (bits per sample)")
         unit = f" ({self.unit}²)" if self.unit else ""
         self.ax_.set_ylabel(f"mean squared error{unit}")
         self.ax_.margins(0.1)
         self.rmse_axis_ = None
-        if self.unit == "mV" and has_points:
+        if self.unit == "mV" and is_log:
             self.rmse_axis_ = self.ax_.secondary_yaxis(
                 "right", functions=(_to_microvolts, _to_square_millivolts)
             )
@@ -214,22 +224,27 @@ class RateDistortionDisplay:
             plain_log_labels(self.rmse_axis_.yaxis)
         legend_above(self.ax_)
 
-    def _annotate(self, labels, points):
+    def _annotate(self, candidates, points):
         """Write each label at the first place beside its point that is free."""
         from matplotlib.transforms import Bbox
 
         self.ax_.get_figure(root=True).draw_without_rendering()  # settles the layout
         pixels = self.ax_.transData.transform(points)
         taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in pixels]
-        for label, point in zip(labels, points, strict=True):
+        for i in candidates:
             text = self.ax_.annotate(
-                label, point, xytext=(0, 0), textcoords="offset points", fontsize=8
+                self.labels[i],
+                (self.rate[i], self.mse[i]),
+                xytext=(0, 0),
+                textcoords="offset points",
+                fontsize=8,
             )
             for place in _PLACES:
                 _put_beside(text, place)
                 extent = text.get_window_extent().padded(1)
-                inside = self.ax_.bbox.containsx(extent.x0)
-                inside = inside and self.ax_.bbox.containsx(extent.x1)
+                inside = all(
+                    self.ax_.bbox.contains(*end) for end in extent.get_points()
+                )
                 if inside and not extent.count_overlaps(taken):
                     break
             else:

@@ -7,6 +7,7 @@ import numpy as np
 
 from sktok.metrics import _same_shape
 from sktok.plotting._axes import (
+    check_fs,
     draw_ecg_paper,
     import_pyplot,
     legend_above,
@@ -103,8 +104,8 @@ class ReconstructionDisplay:
         Parameters
         ----------
         estimator : transformer or Pipeline
-            Fitted, with `transform` and `inverse_transform`. If each of its tokens
-            stands for as many samples, it is marked where they begin.
+            Fitted, with `transform` and `inverse_transform`. If each of its tokens is
+            that of a block, a sample or a window, it is marked where they begin.
 
         X : array-like of shape (n_windows, window_length)
             Consecutive windows of a signal.
@@ -133,7 +134,7 @@ class ReconstructionDisplay:
             fs=fs,
             unit=unit,
             token_length=token_length_of(
-                estimator, np.asarray(tokens), math.prod(np.shape(X)[1:])
+                estimator, np.asarray(tokens), np.shape(X)[1:]
             ),
             ax=ax,
             **kwargs,
@@ -177,8 +178,8 @@ class ReconstructionDisplay:
         Raises
         ------
         ValueError
-            If the arrays differ in shape, or `token_length` is not a whole number
-            above 0.
+            If the arrays differ in shape, `fs` is not above 0, or `token_length` is
+            not a whole number above 0.
         """
         signal, reconstruction = _same_shape(X, X_hat)
         starts = None
@@ -242,8 +243,9 @@ class ReconstructionDisplay:
         Raises
         ------
         ValueError
-            If `ecg_paper` is True and the unit is not mV, or `fs` is not known.
+            If `fs` is not above 0, or `ecg_paper` is True without `fs` and mV.
         """
+        check_fs(self.fs)
         has_paper = wants_ecg_paper(ecg_paper, self.fs, self.unit)
         if ax is None and error_ax is None:
             ax, error_ax = _two_axes()

@@ -8,6 +8,7 @@ import numpy as np
 from sktok.metrics import _same_shape
 from sktok.plotting._axes import (
     background,
+    check_fs,
     draw_ecg_paper,
     legend_above,
     lightness,
@@ -20,6 +21,7 @@ from sktok.plotting._fitted import block_tokens, token_starts
 
 _SECONDS_PER_ROW = 3.0
 _SAMPLES_PER_ROW = 1000  # where the sampling frequency is not known
+_MOST_ROWS = 30  # that are drawn unasked
 _CELL_HEIGHT, _GAP = 0.14, 0.06  # as shares of the height of a row
 _FONT_SIZE = 6.0  # points
 _CLOSEST_GAPS = 3.5  # points
@@ -149,8 +151,8 @@ class TokenStripDisplay:
         Raises
         ------
         ValueError
-            If the estimator does not make one token of each block, or
-            `seconds_per_row` is out of range.
+            If the estimator does not make one token of each block, or as `plot`
+            raises it.
         """
         tokens, token_length, vocabulary, X_hat = block_tokens(estimator, X)
         windows, _ = _same_shape(X, X_hat)
@@ -181,8 +183,9 @@ class TokenStripDisplay:
             Axes to draw on; `None` makes a new figure.
 
         seconds_per_row : float or "auto", default="auto"
-            Length of a row. "auto" makes rows of whole tokens, as long as each other,
-            of about 3 s, or 1,000 samples if `fs` is not known.
+            Length of a row. "auto" makes at most 30 rows of about 3 s, or 1,000 samples
+            if `fs` is not known, and none shorter than a token. The first ends where a
+            token ends, and the others are as long; the last may be shorter.
 
         signal_kwargs : dict or None, default=None
             Passed on to `Axes.plot` for the signal.
@@ -203,9 +206,11 @@ class TokenStripDisplay:
         Raises
         ------
         ValueError
-            If `seconds_per_row` is not above 0, or is given without `fs`; or if
-            `ecg_paper` is True and the unit is not mV, or `fs` is not known.
+            If `fs` or `seconds_per_row` is not above 0, the latter is given without
+            `fs` or makes more than 30 rows by "auto", or `ecg_paper` is True without
+            `fs` and mV.
         """
+        check_fs(self.fs)
         has_paper = wants_ecg_paper(ecg_paper, self.fs, self.unit)
         n_per_row = self._samples_per_row(seconds_per_row)
         n_rows = -(-len(self.signal) // n_per_row)
@@ -229,7 +234,15 @@ class TokenStripDisplay:
             about = _SECONDS_PER_ROW * self.fs if self.fs else _SAMPLES_PER_ROW
             n_rows = max(1, round(len(self.signal) / about))
             ends = np.append(self.token_starts[1:], len(self.signal))
-            return int(ends[np.searchsorted(ends, len(self.signal) / n_rows)])
+            n_per_row = int(ends[np.searchsorted(ends, len(self.signal) / n_rows)])
+            n_rows = -(-len(self.signal) // n_per_row)
+            if n_rows > _MOST_ROWS:
+                raise ValueError(
+                    f"{len(self.signal)} samples make {n_rows} rows of {n_per_row}, "
+                    f"expected {_MOST_ROWS} rows at most: draw fewer windows, or set "
+                    "seconds_per_row" + ("." if self.fs else " and fs.")
+                )
+            return n_per_row
         if not (isinstance(seconds_per_row, Real) and seconds_per_row > 0 and self.fs):
             raise ValueError(
                 f"seconds_per_row={seconds_per_row!r} with fs={self.fs}: expected a "
@@ -325,6 +338,7 @@ class TokenStripDisplay:
                 va="center_baseline",
                 color="black" if lightness(color) > 0.5 else "white",
             )
+            text.set_in_layout(False)  # it is inside the axes; to measure it takes long
             self.numbers_.append(text)
 
     def _describe_axes(self, low, high, n_per_row):
@@ -345,9 +359,7 @@ class TokenStripDisplay:
             first, stop = row * n_per_row, (row + 1) * n_per_row
             last = min(stop, len(self.signal))
             self.ax_.annotate(
-                f"{first / self.fs:.3g}–{last / self.fs:.3g} s"
-                if self.fs
-                else f"{first}–{last}",
+                self._extent_in_words(first, last, n_per_row),
                 (1, offset + (low + high) / 2),
                 xycoords=self.ax_.get_yaxis_transform(),
                 xytext=(4, 0),
@@ -366,3 +378,14 @@ class TokenStripDisplay:
             for token in ends
         ]
         legend_above(self.ax_, patches)
+
+    def _extent_in_words(self, first, last, n_per_row):
+        """From where to where a row goes, in tenths of a second or finer."""
+        if not self.fs:
+            return f"{first}–{last}"
+        n_decimals = max(1, 1 - math.floor(math.log10(n_per_row / self.fs)))
+        start, stop = (
+            np.format_float_positional(sample / self.fs, n_decimals, trim="-")
+            for sample in (first, last)
+        )
+        return f"{start}–{stop} s"

@@ -1,5 +1,7 @@
 """How often each token occurs."""
 
+import math
+
 import numpy as np
 
 from sktok._windows import vocabulary_size
@@ -14,11 +16,14 @@ class TokenUsageDisplay:
 
     Parameters
     ----------
-    share : ndarray of shape (n_tokens,)
-        The share of each token in all that occur, between 0 and 1.
+    share : ndarray of shape (n_used,)
+        The share in all tokens of each that occurs, from the most frequent on.
 
     entropy : float
         Entropy of the tokens, in bits per token.
+
+    n_tokens : int
+        Size of the vocabulary.
 
     Attributes
     ----------
@@ -44,13 +49,15 @@ class TokenUsageDisplay:
     --------
     >>> from sktok.plotting import TokenUsageDisplay
     >>> display = TokenUsageDisplay.from_tokens([[0, 1, 0], [0, 1, 0]], n_tokens=4)
-    >>> display.ax_.get_title(loc="left")
-    'entropy 0.92 of 2.00 bits; 50 % of 4 tokens in use, 2 unused'
+    >>> print(display.ax_.get_title(loc="left"))
+    entropy 0.92 of 2.00 bits
+    2 of 4 tokens in use (50 %)
     """
 
-    def __init__(self, share, entropy):
+    def __init__(self, share, entropy, n_tokens):
         self.share = share
         self.entropy = entropy
+        self.n_tokens = n_tokens
 
     @classmethod
     def from_estimator(cls, estimator, X, *, ax=None, **kwargs):
@@ -111,11 +118,12 @@ class TokenUsageDisplay:
         """
         token_usage(tokens, n_tokens)  # refuses what is no token of that vocabulary
         tokens = np.asarray(tokens)
-        count = np.bincount(tokens.ravel(), minlength=n_tokens)
-        return cls(count / tokens.size, token_entropy(tokens)).plot(ax=ax, **kwargs)
+        _, count = np.unique(tokens, return_counts=True)  # a vocabulary may be huge
+        share = np.sort(count)[::-1] / tokens.size
+        return cls(share, token_entropy(tokens), n_tokens).plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, line_kwargs=None):
-        """Draw the shares, sorted, with entropy and usage in the title.
+        """Draw the shares, with entropy and usage in the title.
 
         Parameters
         ----------
@@ -132,8 +140,7 @@ class TokenUsageDisplay:
         """
         self.figure_, self.ax_ = make_axes(ax)
         colors = palette(self.ax_)
-        n_tokens = len(self.share)
-        used = 100 * np.sort(self.share[self.share > 0])[::-1]
+        n_used, n_tokens = len(self.share), self.n_tokens
         self.uniform_ = self.ax_.axhline(
             100 / n_tokens,
             color=colors["signal"],
@@ -143,11 +150,16 @@ class TokenUsageDisplay:
         )
         style = {"color": colors["accent"], "marker": ".", "markersize": 3}
         (self.line_,) = self.ax_.plot(
-            np.arange(1, len(used) + 1), used, **style | (line_kwargs or {})
+            np.arange(1, n_used + 1), 100 * self.share, **style | (line_kwargs or {})
         )
-        if len(used) < n_tokens:
+        if n_used < n_tokens:
             self.ax_.axvspan(
-                len(used) + 0.5, n_tokens + 0.5, color=colors["faint"], label="unused"
+                n_used + 0.5,
+                n_tokens + 0.5,
+                facecolor=colors["faint"],
+                edgecolor=colors["signal"],  # the legend may lie on it
+                linewidth=0.5,
+                label="unused",
             )
         self.ax_.set_yscale("log")
         plain_log_labels(self.ax_.yaxis)
@@ -156,11 +168,10 @@ class TokenUsageDisplay:
         self.ax_.set_xlabel("rank of the token")
         self.ax_.set_ylabel("share of tokens (%)")
         self.ax_.set_title(
-            f"entropy {self.entropy:.2f} of {np.log2(n_tokens):.2f} bits; "
-            f"{100 * len(used) / n_tokens:.3g} % of {n_tokens} tokens in use, "
-            f"{n_tokens - len(used)} unused",
+            f"entropy {self.entropy:.2f} of {math.log2(n_tokens):.2f} bits\n"
+            f"{n_used} of {n_tokens} tokens in use ({100 * n_used / n_tokens:.3g} %)",
             loc="left",
             fontsize="medium",
         )
-        self.ax_.legend(loc="lower left", frameon=False)
+        self.ax_.legend(loc="best", frameon=False)
         return self

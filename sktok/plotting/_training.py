@@ -67,7 +67,8 @@ class TrainingDisplay:
         Parameters
         ----------
         estimator : ConvAETokenizer, or Pipeline or GainShapeTokenizer around one
-            Fitted.
+            Fitted. If it was saved without `validation_steps_`, the looks at held-out
+            windows are drawn at about the right steps, as `from_curves` places them.
 
         ax : matplotlib Axes or None, default=None
             Axes to draw on; `None` makes a new figure.
@@ -91,8 +92,13 @@ class TrainingDisplay:
                 f"{type(estimator).__name__} has no loss_curve_: give a fitted "
                 "ConvAETokenizer, or a fitted tokenizer that holds one."
             )
-        validation_loss = getattr(trained[0], "validation_loss_curve_", ())
-        return cls.from_curves(trained[0].loss_curve_, validation_loss, ax=ax, **kwargs)
+        return cls.from_curves(
+            trained[0].loss_curve_,
+            getattr(trained[0], "validation_loss_curve_", ()),
+            validation_steps=getattr(trained[0], "validation_steps_", None),
+            ax=ax,
+            **kwargs,
+        )
 
     @classmethod
     def from_curves(
@@ -109,7 +115,7 @@ class TrainingDisplay:
             Mean squared error of held-out windows at each look.
 
         validation_steps : array-like of shape (n_looks,) or None, default=None
-            Steps behind which there was a look. `None` places the looks as
+            Steps behind which there was a look. `None` places the looks about where
             :class:`~sktok.ConvAETokenizer` takes them in one `fit`: as many steps
             apart, 50 at least, and the last one at the end.
 
@@ -171,7 +177,7 @@ class TrainingDisplay:
         self.figure_, self.ax_ = make_axes(ax)
         colors = palette(self.ax_)
         steps = np.arange(1, len(self.loss) + 1)
-        n_averaged = 2 * (len(steps) // 80) + 1
+        n_averaged = 2 * (len(steps) // 80) + 3
         line = {"color": colors["signal"], "linewidth": 0.7, "label": "batch"}
         smoothed = {
             "color": colors["accent"],
@@ -198,7 +204,8 @@ class TrainingDisplay:
                 self.validation_loss,
                 **validation | (validation_kwargs or {}),
             )
-        self.ax_.set_yscale("log")
+        if (self.loss > 0).any():  # or there is nothing to take a logarithm of
+            self.ax_.set_yscale("log")
         self.ax_.set_xlabel("gradient step")
         self.ax_.set_ylabel("mean squared error")
         legend_above(self.ax_)
