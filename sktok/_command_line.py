@@ -133,6 +133,13 @@ example:
         metavar="RECORD",
         help="records to score the tokenizer on, and not to train on",
     )
+    _add_training(parser)
+    _add_missing(parser)
+    _add_lead(parser)
+    _add_quiet(parser)
+
+
+def _add_training(parser):
     parser.add_argument(
         "--block-size",
         type=_count,
@@ -168,9 +175,6 @@ example:
         metavar="N",
         help="seeds the training (default: %(default)s)",
     )
-    _add_missing(parser)
-    _add_lead(parser)
-    _add_quiet(parser)
 
 
 def _add_tokenize(commands):
