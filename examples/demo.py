@@ -131,7 +131,7 @@ def main(folder="demo"):
     joblib.dump(tokenizer, folder / "tokenizer.joblib")
     draw(tokenizer, test, ecg, block_size, folder / "reconstruction.png")
     RateDistortionDisplay.from_cv_results(
-        search.cv_results_, unit=ecg.unit
+        search.cv_results_, unit=ecg.unit, best_index=search.best_index_
     ).figure_.savefig(folder / "rate_distortion.png", dpi=100)
     subprocess.run([sys.executable, "-c", FRESH_PROCESS, str(folder)], check=True)
     print("A fresh process loads the tokenizer and gives the same tokens.")

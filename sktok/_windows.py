@@ -177,6 +177,12 @@ def _overflow(X, dtype, why):
     )
 
 
+def require_fs(fs):
+    """Refuse a sampling frequency that times cannot be counted by."""
+    if fs is not None and not (isinstance(fs, Real) and 0 < fs < math.inf):
+        raise ValueError(f"fs={fs!r}: expected a number above 0 (Hz), or None.")
+
+
 def rows_in_words(row_shape):
     """What a row is, for a caption."""
     *blocks, length = row_shape

@@ -22,6 +22,7 @@ from sktok._windows import (
     clip_rates,
     last_step,
     refuse_masks_and_dates,
+    require_fs,
     vocabulary_size,
 )
 
@@ -798,8 +799,7 @@ def describe(tokenizer, X, *, fs=None, unit=None):
     """
     check_is_fitted(tokenizer)
     n_tokens = vocabulary_size(tokenizer)
-    if fs is not None and not (isinstance(fs, Real) and 0 < fs < math.inf):
-        raise ValueError(f"fs={fs!r}: expected a number above 0 (Hz), or None.")
+    require_fs(fs)
     tokens = _as_tokens(tokenizer.transform(X))
     signal, restored = _same_shape(X, tokenizer.inverse_transform(tokens))
     tokens_per_sample = tokens.size / signal.size

@@ -1,7 +1,6 @@
 """Axes to draw on: made if there are none, their colours, legend and ECG paper."""
 
 import math
-from numbers import Real
 
 import numpy as np
 
@@ -33,12 +32,6 @@ def make_axes(ax, figsize=(8, 3)):
         _, ax = plt.subplots(figsize=figsize, layout="constrained")
         ax.spines[["top", "right"]].set_visible(False)
     return ax.figure, ax
-
-
-def check_fs(fs):
-    """Refuse a sampling frequency that times cannot be counted by."""
-    if fs is not None and not (isinstance(fs, Real) and 0 < fs < math.inf):
-        raise ValueError(f"fs={fs!r}: expected a number above 0 (Hz), or None.")
 
 
 def palette(ax):

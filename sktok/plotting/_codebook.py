@@ -6,7 +6,8 @@ from numbers import Integral
 import numpy as np
 
 from sktok._blocks import segment
-from sktok.plotting._axes import check_fs, make_axes, palette, points_per_unit
+from sktok._windows import require_fs
+from sktok.plotting._axes import make_axes, palette, points_per_unit
 from sktok.plotting._fitted import block_tokens
 
 _CELL_SHAPE = 1.4  # width over height
@@ -186,7 +187,7 @@ class CodebookDisplay:
         ValueError
             If `fs` is not above 0.
         """
-        check_fs(self.fs)
+        require_fs(self.fs)
         eighths = -(-len(self.tokens) // 8)  # rows, if there are eight columns
         height = 0.9 + 0.64 * max(_FEWEST_ROWS, eighths)
         self.figure_, self.ax_ = make_axes(ax, figsize=(8, height))

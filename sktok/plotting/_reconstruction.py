@@ -5,9 +5,9 @@ from numbers import Integral
 
 import numpy as np
 
+from sktok._windows import require_fs
 from sktok.metrics import _same_shape
 from sktok.plotting._axes import (
-    check_fs,
     draw_ecg_paper,
     import_pyplot,
     legend_above,
@@ -245,7 +245,7 @@ class ReconstructionDisplay:
         ValueError
             If `fs` is not above 0, or `ecg_paper` is True without `fs` and mV.
         """
-        check_fs(self.fs)
+        require_fs(self.fs)
         has_paper = wants_ecg_paper(ecg_paper, self.fs, self.unit)
         if ax is None and error_ax is None:
             ax, error_ax = _two_axes()

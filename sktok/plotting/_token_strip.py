@@ -5,10 +5,10 @@ from numbers import Real
 
 import numpy as np
 
+from sktok._windows import require_fs
 from sktok.metrics import _same_shape
 from sktok.plotting._axes import (
     background,
-    check_fs,
     draw_ecg_paper,
     legend_above,
     lightness,
@@ -210,7 +210,7 @@ class TokenStripDisplay:
             `fs` or makes more than 30 rows by "auto", or `ecg_paper` is True without
             `fs` and mV.
         """
-        check_fs(self.fs)
+        require_fs(self.fs)
         has_paper = wants_ecg_paper(ecg_paper, self.fs, self.unit)
         n_per_row = self._samples_per_row(seconds_per_row)
         n_rows = -(-len(self.signal) // n_per_row)
