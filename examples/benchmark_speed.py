@@ -500,12 +500,13 @@ class Ours:
 
 def rivals():
     X_fit, X_test, archive = load()
-    paper = make_paper_tokenizer(BLOCK_SIZE, random_state=0).set_params(
+    whole = {"max_steps": WHOLE_STEPS, "random_state": 0}
+    paper = make_paper_tokenizer(BLOCK_SIZE, **whole).set_params(
         tokenize__quantizer=BinQuantizer(256), quantize="passthrough"
     )
     codebook = make_pipeline(BlockSegmenter(BLOCK_SIZE), VectorQuantizer(256))
     sides = {
-        "`make_tokenizer`": (Ours(make_tokenizer(random_state=0)), N_WINDOWS),
+        "`make_tokenizer`": (Ours(make_tokenizer(**whole)), N_WINDOWS),
         "the paper's, bins inside": (Ours(paper), N_WINDOWS),
         "sktok's `VectorQuantizer` of blocks": (Ours(codebook), N_WINDOWS),
         "KMeans of blocks": (SklearnKMeans(), N_WINDOWS),
