@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from sktok import __version__, make_tokenizer
+from sktok._windows import steps_of
 
 _RECORD = "path of a WFDB record's files, without extension"
 _TOKENIZER = "tokenizer that `fit`, or sktok.persistence.save, wrote"
@@ -609,9 +610,8 @@ def _tokenizer_facts(path, tokenizer):
 
 def _steps(tokenizer):
     """The estimators that a tokenizer consists of, in order."""
-    for step in dict(getattr(tokenizer, "steps", [("", tokenizer)])).values():
-        if hasattr(step, "get_params"):
-            yield step
+    for step in steps_of(tokenizer):
+        yield step
         if hasattr(step, "tokenizer_"):
             yield from _steps(step.tokenizer_)
 
