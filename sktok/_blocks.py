@@ -3,19 +3,13 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import TransformerMixin, _fit_context
-from sklearn.utils._param_validation import Interval
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sktok._estimator import Estimator
-from sktok._windows import (
-    FLOATS,
-    feature_names,
-    forget,
-    in_slices,
-    require_plain,
-    validate_inverse,
-)
+from sktok._disk import in_slices
+from sktok._estimator import Estimator, feature_names
+from sktok._rows import FLOATS, require_plain, validate_inverse
+from sktok._sklearn_compat import Interval, _fit_context
 
 
 def segment(windows, block_size):
@@ -110,7 +104,7 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         ValueError
             If `block_size` is larger than the window.
         """
-        forget(self)
+        self._reset()
         X = validate_data(self, require_plain(self, X, reset=True), dtype=FLOATS)
         window_length = X.shape[1]
         if self.block_size > window_length:
@@ -172,12 +166,6 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         check_is_fitted(self)
         X = validate_inverse(self, X, (self.n_blocks_, self.block_size_))
         return join(X, self.n_features_in_)
-
-    def _caption(self):
-        return (
-            f"windows of {self.n_features_in_} samples to {self.n_blocks_} blocks of "
-            f"{self.block_size_} samples"
-        )
 
     def get_feature_names_out(self, input_features=None):
         """Names of the samples of all blocks, laid end to end.

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from sktok import __version__, make_tokenizer
-from sktok._windows import steps_of
+from sktok._steps import steps_of
 
 _RECORD = "path of a WFDB record's files, without extension"
 _TOKENIZER = "tokenizer that `fit`, or sktok.persistence.save, wrote"

@@ -1,95 +1,79 @@
-"""What estimators share beside their windows: versions, diagrams, the first batch."""
+"""What all estimators share: versions of pickles, `reset`, `partial_fit`, names."""
 
+import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _is_fitted, check_is_fitted
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
-from sktok._windows import validate_windows
+from sktok._rows import validate_windows
 
-_FORMAT = 1  # of what is pickled; 0 is that of files without a number
+FORMAT = 2  # of pickles and safe files
+_READABLE_FORMATS = (1, 2)
 
 
 class Estimator(BaseEstimator):
-    """`BaseEstimator` whose pickles say which release they are of.
-
-    Format 0 had the network itself where format 1 has its weights, as arrays. In a
-    notebook, once fitted, it shows what it learned: `_caption` below its name.
-    """
-
-    @property
-    def _sk_visual_block_(self):
-        """What scikit-learn calls for its diagram; it draws its own without this."""
-        try:
-            check_is_fitted(self)
-            block = self._diagram()
-        except Exception as error:  # a diagram is not worth one
-            raise AttributeError("There is nothing to show.") from error
-        return lambda: block
-
-    def _diagram(self):
-        return diagram_box(self, type(self).__name__, self._caption())
+    """`BaseEstimator` whose pickles name the release that wrote them."""
 
     def __getstate__(self):
         from sktok import __version__
 
-        saved_by = {"_sktok_format": _FORMAT, "_sktok_version": __version__}
+        saved_by = {"_sktok_format": FORMAT, "_sktok_version": __version__}
         return super().__getstate__() | saved_by
 
     def __setstate__(self, state):
         from sktok import __version__
 
         state = dict(state)
-        number = state.pop("_sktok_format", 0)
+        number = state.pop("_sktok_format", None)
         release = state.pop("_sktok_version", "of an unknown release")
-        if number not in range(_FORMAT + 1):
+        if number not in _READABLE_FORMATS:
             raise ValueError(
                 f"This {type(self).__name__} was saved by sktok {release} in format "
-                f"{number}, and sktok {__version__} reads formats 0 to {_FORMAT}: "
-                "load it with that release, or a later one."
+                f"{number}, and sktok {__version__} reads formats {_READABLE_FORMATS}: "
+                "load it with the release that saved it, or a later one."
             )
         super().__setstate__(state)
 
+    def _reset(self):
+        """Delete what an earlier `fit` learned, so that a failed one leaves nothing.
 
-def diagram_box(content, name, caption):
-    """A box of scikit-learn's diagram: details of its content open on a click."""
-    from sklearn.utils._repr_html.estimator import _VisualBlock
+        The attribute that marks the estimator as fitted is the last one that `fit`
+        sets, and so the first one to go.
+        """
+        for name in [n for n in reversed(vars(self)) if n[-1] == "_" != n[0]]:
+            delattr(self, name)
 
-    details = str(content)
-    return _VisualBlock(
-        "single", content, names=name, name_details=details, name_caption=caption
-    )
+    def _fingerprint_state(self):
+        """Everything that determines the tokens and their meaning, and nothing else.
 
-
-def diagram_of_parts(**parts):
-    """Boxes, and estimators with boxes of their own, side by side under their names."""
-    from sklearn.utils._repr_html.estimator import _VisualBlock
-
-    labels = [
-        name if hasattr(part, "kind") else f"{name}: {type(part).__name__}"
-        for name, part in parts.items()
-    ]
-    details = list(map(str, parts.values()))
-    return _VisualBlock(
-        "parallel", list(parts.values()), names=labels, name_details=details
-    )
+        Returns
+        -------
+        dict
+            Arrays, numbers, strings, estimators and containers of these. The default
+            is every fitted attribute except the names and number of the features.
+        """
+        ignored = {"n_features_in_", "feature_names_in_"}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name[-1] == "_" != name[0] and name not in ignored
+        }
 
 
 class FirstBatchMixin:
-    """`partial_fit` for estimators that one batch tells enough.
-
-    They follow scikit-learn's protocol `__sklearn_is_fitted__`.
-    """
+    """`partial_fit` for estimators that learn everything from the first batch."""
 
     def partial_fit(self, X, y=None):
         """Learn from the first batch of a stream, and check the others.
 
-        The first call is `fit`: give it windows of many patients. Later ones change
-        nothing, so that tokens which were handed out keep their meaning.
+        The first call is `fit`: give it windows of many patients. Later calls change
+        nothing, so that tokens keep their meaning.
 
         Parameters
         ----------
         X : array-like of shape (n_windows, window_length) or \
                 (n_windows, n_blocks, block_size)
-            A batch of what `fit` takes.
+            A batch, as for `fit`.
 
         y : None
             Ignored.
@@ -102,10 +86,33 @@ class FirstBatchMixin:
         Raises
         ------
         ValueError
-            As `fit` does; later, if the rows of `X` have another shape than in the
-            first call, or are not finite.
+            As in `fit`; in later calls, if the rows of `X` have another shape than in
+            the first one, or are not finite.
         """
-        if not _is_fitted(self):
+        if not is_fitted(self):
             return self.fit(X)
         validate_windows(self, X, reset=False)
         return self
+
+
+def is_fitted(estimator):
+    """Whether `check_is_fitted` passes."""
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    return True
+
+
+def feature_names(estimator, names, input_features):
+    """Names of output columns; `input_features` is checked against those of `fit`."""
+    if input_features is not None:
+        seen = getattr(estimator, "feature_names_in_", None)
+        if seen is not None and not np.array_equal(seen, input_features):
+            raise ValueError("input_features is not equal to feature_names_in_")
+        if len(input_features) != estimator.n_features_in_:
+            raise ValueError(
+                "input_features should have length equal to number of features "
+                f"({estimator.n_features_in_}), got {len(input_features)}"
+            )
+    return np.array(names, dtype=object)

@@ -14,9 +14,9 @@ from sklearn.utils import check_random_state
 from sktok._bottlenecks import Bins, Codebook
 from sktok._inference import as_blocks, encode, resolve_device
 from sktok._quantizers import BinQuantizer, VectorQuantizer
+from sktok._rows import validate_interval
 from sktok._threads import limited_threads, n_threads
 from sktok._training import Trainer, seeded, train, train_once
-from sktok._windows import validate_interval
 from sktok.networks import ContextualAutoencoder, DimReduction
 
 _SHORT_BLOCK = 8  # below it, tokens describe noise, which is alike in all patients

@@ -3,25 +3,20 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import _fit_context, clone
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sktok._estimator import Estimator, diagram_box, diagram_of_parts
+from sktok._disk import in_slices
+from sktok._estimator import Estimator, feature_names
 from sktok._quantizers import validate_tokens
-from sktok._windows import (
-    FLOATS,
+from sktok._rows import FLOATS, require_finite, require_plain
+from sktok._sklearn_compat import (
+    HasMethods,
+    Interval,
     WindowTransformerMixin,
-    clip_rates,
-    feature_names,
-    forget,
-    in_slices,
-    require_finite,
-    require_plain,
-    rows_in_words,
-    tokens_in_words,
-    vocabulary_size,
+    _fit_context,
 )
+from sktok._steps import clip_rates, vocabulary_size
 
 _FARTHEST = 100.0  # times the typical range of a window: where the bins end
 _FINEST = 1e-3  # times the typical range of a window: the smallest gain
@@ -192,7 +187,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         """
         from sktok._recipes import make_tokenizer
 
-        forget(self)
+        self._reset()
         X = validate_data(self, require_plain(self, X, reset=True), dtype=FLOATS)
         lowest, highest = limits(X)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -313,16 +308,6 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         check_is_fitted(self)
         shapes = [f"shape{i}" for i in range(self._n_shape_tokens)]
         return feature_names(self, ["offset", "gain", *shapes], input_features)
-
-    def _caption(self):
-        row_shape, width = (self.n_features_in_,), 2 + self._n_shape_tokens
-        tokens = tokens_in_words(width, self.n_tokens_, row_shape, "sample")
-        return f"{rows_in_words(row_shape)} to {tokens}"
-
-    def _diagram(self):
-        bins = f"{len(self.offsets_)} offsets, {len(self.gains_)} gains"
-        scale = diagram_box(bins, "offset and gain", self._caption())
-        return diagram_of_parts(scale=scale, tokenizer=self.tokenizer_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -4,22 +4,19 @@ import math
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import TransformerMixin, _fit_context
+from sklearn.base import TransformerMixin
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sktok._estimator import Estimator, FirstBatchMixin
-from sktok._windows import (
+from sktok._disk import in_slices
+from sktok._estimator import Estimator, FirstBatchMixin, feature_names
+from sktok._rows import (
     LARGEST,
-    feature_names,
-    forget,
-    in_slices,
     refuse_masks_and_dates,
-    tokens_in_words,
     validate_interval,
     validate_windows,
 )
+from sktok._sklearn_compat import Interval, StrOptions, _fit_context
 
 
 def uniform_bins(values, low, high, n_bins):
@@ -174,10 +171,6 @@ class _Quantizer(FirstBatchMixin, TransformerMixin, Estimator):
         names = [f"token{i}" for i in range(self._n_tokens_per_window())]
         return feature_names(self, names, input_features)
 
-    def _caption(self):
-        width = self._n_tokens_per_window()
-        return tokens_in_words(width, self.n_tokens_, self.row_shape_, "value")
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # tokens are integers
@@ -308,7 +301,7 @@ class BinQuantizer(_Quantizer):
             fit the last axis of `X`, or holds a number below 2, or the vocabulary
             would not fit 64 bits, or `X` spans more than float32 can hold.
         """
-        forget(self)
+        self._reset()
         limits = self.limits
         if limits != "minmax":
             limits = validate_interval("limits", limits)
@@ -581,7 +574,7 @@ class VectorQuantizer(_Quantizer):
         ValueError
             If `X` is not finite, or larger than float32 can hold.
         """
-        forget(self)
+        self._reset()
         X = self._validate(X, reset=True)
         codes, self.n_iter_ = kmeans_codes(
             X.reshape(-1, X.shape[-1]),

@@ -1,21 +1,19 @@
 """One affine map for a whole signal: its amplitude to a given range and back."""
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin, _fit_context
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sktok._disk import in_slices
 from sktok._estimator import Estimator, FirstBatchMixin
-from sktok._windows import (
+from sktok._rows import (
     LARGEST,
-    WindowTransformerMixin,
-    forget,
-    in_slices,
     require_finite,
-    rows_in_words,
     validate_interval,
     validate_inverse,
     validate_windows,
 )
+from sktok._sklearn_compat import WindowTransformerMixin, _fit_context
 
 
 class AmplitudeScaler(
@@ -110,7 +108,7 @@ class AmplitudeScaler(
             If `feature_range` is not increasing, or `X` is not finite or spans
             more than float32 can hold.
         """
-        forget(self)
+        self._reset()
         feature_range = validate_interval("feature_range", self.feature_range)
         X = validate_windows(self, X, reset=True)
         data_min, data_max = float(X.min()), float(X.max())
@@ -160,14 +158,6 @@ class AmplitudeScaler(
             np.clip(scaled, low, high, out=scaled)
         return require_finite(
             scaled, X, "set clip=True, or fit on a signal that reaches as far."
-        )
-
-    def _caption(self):
-        low, high = self.data_min_, self.data_min_ + self.data_range_
-        to_low, to_high = self.feature_range_
-        return (
-            f"{rows_in_words(self.row_shape_)}, [{low:.3g}, {high:.3g}] to "
-            f"[{to_low:.3g}, {to_high:.3g}]"
         )
 
     def _clip_rates(self, X):

@@ -4,23 +4,18 @@ import math
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _is_fitted, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from sktok._estimator import Estimator, diagram_box, diagram_of_parts
+from sktok._disk import in_slices
+from sktok._estimator import Estimator, feature_names, is_fitted
 from sktok._quantizers import BinQuantizer, VectorQuantizer, validate_tokens
-from sktok._windows import (
+from sktok._rows import overflow_explained, validate_inverse, validate_windows
+from sktok._sklearn_compat import (
+    Interval,
+    StrOptions,
     WindowTransformerMixin,
-    feature_names,
-    forget,
-    in_slices,
-    overflow_explained,
-    rows_in_words,
-    tokens_in_words,
-    validate_inverse,
-    validate_windows,
+    _fit_context,
 )
 
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -299,7 +294,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             self.quantizer._validate_params()
         warm = self.warm_start and hasattr(self, "network_")
         if not warm:
-            forget(self)
+            self._reset()
             vars(self).pop("_unfinished", None)
         X = validate_windows(self, X, reset=not warm, dtype=np.float32)
         earlier = (self.network_, self.quantizer_) if warm else None
@@ -349,7 +344,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         from sktok._fitting import Trained, partial_fit_autoencoder  # imports torch
 
         earlier = None
-        if _is_fitted(self):
+        if is_fitted(self):
             X = validate_windows(self, X, reset=False, dtype=np.float32)
             if self.is_complete_:
                 return self
@@ -545,21 +540,6 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             n_latents = math.prod(self.row_shape_[:-1]) * self.latent_dim_
             names = [f"latent{i}" for i in range(n_latents)]
         return feature_names(self, names, input_features)
-
-    def _caption(self):
-        rows = rows_in_words(self.row_shape_)
-        if self.quantizer_ is None:
-            return f"{rows} to latents of dimension {self.latent_dim_}"
-        width = self.quantizer_._n_tokens_per_window()
-        tokens = tokens_in_words(width, self.n_tokens_, self.row_shape_, "sample")
-        return f"{rows} to {tokens}"
-
-    def _diagram(self):
-        if self.quantizer_ is None:
-            return super()._diagram()
-        name = type(self.network_).__name__
-        network = diagram_box(self.network_, name, self._caption())
-        return diagram_of_parts(network=network, quantizer=self.quantizer_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -30,12 +30,8 @@ import numpy as np
 from joblib import hash as joblib_hash
 from sklearn.utils import Bunch, check_array
 
-from sktok._windows import (
-    FLOATS,
-    LONGEST_WINDOW,
-    refuse_masks_and_dates,
-    vocabulary_size,
-)
+from sktok._rows import FLOATS, LONGEST_WINDOW, refuse_masks_and_dates
+from sktok._steps import vocabulary_size
 from sktok.datasets import load_wfdb, record_names
 
 try:

@@ -18,13 +18,8 @@ from scipy.stats import entropy
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from sktok._windows import (
-    clip_rates,
-    last_step,
-    refuse_masks_and_dates,
-    require_fs,
-    vocabulary_size,
-)
+from sktok._rows import refuse_masks_and_dates, require_fs
+from sktok._steps import clip_rates, last_step, vocabulary_size
 
 __all__ = [
     "TokenizerDescription",

@@ -19,9 +19,9 @@ from sklearn.pipeline import Pipeline
 from sktok._blocks import BlockSegmenter
 from sktok._gain_shape import GainShapeTokenizer
 from sktok._quantizers import BinQuantizer, VectorQuantizer
+from sktok._rows import LONGEST_WINDOW
 from sktok._scaling import AmplitudeScaler
 from sktok._tokenizer import ConvAETokenizer
-from sktok._windows import LONGEST_WINDOW
 
 __all__ = ["load", "save"]
 

@@ -7,10 +7,10 @@ no other, a stream of windows gives the same tokens as one call.
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import _is_fitted
 
-from sktok._estimator import Estimator
-from sktok._windows import by_slices, row_slices
+from sktok._disk import by_slices, row_slices
+from sktok._estimator import Estimator, is_fitted
+from sktok._steps import steps_of
 
 __all__ = ["iter_inverse_transform", "iter_transform", "partial_fit"]
 
@@ -64,11 +64,11 @@ def partial_fit(tokenizer, X):
     [(108, 25), (108, 25), (108, 25), (108, 25)]
     """
     is_pipeline = isinstance(tokenizer, Pipeline)
-    steps = [step for *_, step in tokenizer._iter()] if is_pipeline else [tokenizer]
+    steps = steps_of(tokenizer) if is_pipeline else [tokenizer]
     for step in steps:
         if isinstance(step, Estimator) and hasattr(type(step), "partial_fit"):
             step.partial_fit(X)
-        elif not _is_fitted(step):
+        elif not is_fitted(step):
             step.fit(X)
         if step is steps[-1] or not getattr(step, "is_complete_", True):
             break

@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 
 from sktok._blocks import segment
-from sktok._windows import require_fs
+from sktok._rows import require_fs
 from sktok.plotting._axes import make_axes, palette, points_per_unit
 from sktok.plotting._fitted import block_tokens
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sktok._windows import steps_of, vocabulary_size
+from sktok._steps import steps_of, vocabulary_size
 
 
 class BlockTokens(NamedTuple):

@@ -5,7 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
-from sktok._windows import require_fs
+from sktok._rows import require_fs
 from sktok.metrics import _same_shape
 from sktok.plotting._axes import (
     draw_ecg_paper,

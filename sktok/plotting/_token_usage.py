@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from sktok._windows import vocabulary_size
+from sktok._steps import vocabulary_size
 from sktok.metrics import token_entropy, token_usage
 from sktok.plotting._axes import make_axes, palette, plain_log_labels
 

@@ -51,7 +51,7 @@ def main():
         noisy = [X + NOISE * rng.standard_normal(X.shape) for _ in range(20)]
         same = [tokenizer.transform(windows) == tokens for windows in noisy]
         index = np.flatnonzero(np.all(same, axis=(0, 2)))
-        name = f"{name}-format{_estimator._FORMAT}"
+        name = f"{name}-format{_estimator.FORMAT}"
         np.savez_compressed(
             FOLDER / f"{name}.npz",
             index=index,
