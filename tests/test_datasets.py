@@ -1,4 +1,4 @@
-"""Loaders: real ECG, synthetic WFDB records whole and broken, and MIT-BIH."""
+"""Loaders: real ECG, intact and damaged WFDB records, and MIT-BIH."""
 
 import os
 
@@ -7,14 +7,13 @@ import pytest
 import requests
 import wfdb
 
-from sktok import datasets
-from sktok.datasets import fetch_mitdb, load_ecg, load_wfdb
+from sktok.datasets import _mitdb, fetch_mitdb, load_ecg, load_wfdb
 
 FS = 250
 
 
 def write_record(folder, name, signal, leads=("I", "II"), fs=FS, unit="mV"):
-    """Write a WFDB record of 16 bits, a thousandth of a unit a step."""
+    """Write a WFDB record of 16 bits, with steps of 1/1000 unit."""
     n_leads = len(leads)
     wfdb.wrsamp(
         name,
@@ -31,7 +30,7 @@ def write_record(folder, name, signal, leads=("I", "II"), fs=FS, unit="mV"):
 
 
 def rename_leads(path, name):
-    """Give all leads one name, which wfdb reads but would not write."""
+    """Give all leads the same name; wfdb reads such headers but does not write them."""
     header = path.with_name(path.name + ".hea")
     lines = [
         line.rpartition(" ")[0] + f" {name}" if ".dat" in line else line
@@ -63,7 +62,7 @@ def test_load_ecg_is_real_and_in_millivolts(ecg):
         load_ecg(window_length=0)
 
 
-def test_load_ecg_is_where_it_says_in_record_208(ecg, mitdb_home):
+def test_load_ecg_starts_at_the_right_sample_of_record_208(ecg, mitdb_home):
     whole = load_wfdb(mitdb_home / "mitdb" / "208", window_length=1).data.ravel()
     excerpt = whole[ecg.start[0] : ecg.start[0] + ecg.data.size]
     np.testing.assert_allclose(ecg.data.ravel(), excerpt, atol=1e-9)
@@ -94,7 +93,7 @@ def test_several_records_and_their_patients(tmp_path, signal):
     assert list(load_wfdb(paths, window_length=1000).groups) == ["a1", "a2", "b1"]
 
 
-def test_records_of_one_name_are_kept_apart(tmp_path, signal):
+def test_records_with_the_same_name_keep_their_paths(tmp_path, signal):
     paths = []
     for ward in ("ward1", "ward2"):
         (tmp_path / ward).mkdir()
@@ -138,7 +137,7 @@ def test_invalid_samples(tmp_path, signal):
 
 @pytest.fixture
 def segmented(tmp_path, signal):
-    """Two segments of 400 samples with a gap of 200 between; the second lacks I."""
+    """Two segments of 400 samples, a gap of 200 between them; the second lacks I."""
     write_record(tmp_path, "m_1", signal[:400])
     write_record(tmp_path, "m_2", signal[400:800, 1:], leads=["II"])
     leads = "".join(f"~ 0 1000/mV 16 0 0 0 0 {lead}\n" for lead in ("I", "II"))
@@ -174,11 +173,11 @@ def test_segments_without_a_gap(tmp_path, signal, channel, same_name):
     np.testing.assert_allclose(ecg.data[0], signal[:, channel])
 
 
-def test_segments_that_do_not_go_together(tmp_path, signal):
+def test_segments_of_different_units_are_refused(tmp_path, signal):
     write_record(tmp_path, "m_1", signal[:400])
     write_record(tmp_path, "m_2", signal[400:], unit="uV")
     (tmp_path / "m.hea").write_text(f"m/2 2 {FS} 1000\nm_1 400\nm_2 600\n")
-    with pytest.raises(ValueError, match="expected one of each"):
+    with pytest.raises(ValueError, match=r"2 pairs of sampling.*expected one"):
         load_wfdb(tmp_path / "m")
 
 
@@ -189,7 +188,7 @@ def test_damaged_segment(segmented):
 
 
 def write_fast_record(folder, name, first, n_frames):
-    """Write a record whose second lead has four samples a frame."""
+    """Write a record whose second lead has four samples per frame."""
     slow = np.arange(first, first + n_frames) / 1000
     fast = np.arange(4 * first, 4 * (first + n_frames)) / 1000
     wfdb.wrsamp(
@@ -207,7 +206,7 @@ def write_fast_record(folder, name, first, n_frames):
     return folder / name
 
 
-def test_several_samples_a_frame_are_read_at_their_own_rate(tmp_path):
+def test_a_lead_with_several_samples_per_frame_has_its_own_rate(tmp_path):
     single = write_fast_record(tmp_path, "m_1", 0, 100)
     write_fast_record(tmp_path, "m_2", 100, 50)
     (tmp_path / "m.hea").write_text(f"m/2 2 {FS} 150\nm_1 100\nm_2 50\n")
@@ -230,13 +229,21 @@ def cut_short(path):
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [
-        (lambda p: flip_a_bit(p.with_suffix(".dat")), ValueError, "checksum.*copy it"),
+        (
+            lambda p: flip_a_bit(p.with_suffix(".dat")),
+            ValueError,
+            "checksum.*copy it again",
+        ),
         (
             lambda p: cut_short(p.with_suffix(".dat")),
             ValueError,
             "truncated or damaged",
         ),
-        (lambda p: p.with_suffix(".dat").unlink(), FileNotFoundError, "a1.dat: put"),
+        (
+            lambda p: p.with_suffix(".dat").unlink(),
+            FileNotFoundError,
+            "a1.dat: put this file",
+        ),
         (lambda p: p.with_suffix(".hea").unlink(), FileNotFoundError, "without exten"),
         (lambda p: p.with_suffix(".hea").write_text(""), ValueError, "not a readable"),
         (lambda p: p.with_suffix(".hea").write_text("a1 x"), ValueError, "not a read"),
@@ -274,7 +281,7 @@ def test_bad_parameters(record, params, message):
         load_wfdb(record, **params)
 
 
-def test_records_that_do_not_go_together(tmp_path, signal):
+def test_records_of_different_rates_or_units_are_refused(tmp_path, signal):
     paths = [
         write_record(tmp_path, "a", signal),
         write_record(tmp_path, "b", signal, fs=500),
@@ -282,7 +289,7 @@ def test_records_that_do_not_go_together(tmp_path, signal):
     with pytest.raises(ValueError, match=r"differ in sampling frequency.*500"):
         load_wfdb(paths)
     paths[1] = write_record(tmp_path, "c", signal, unit="uV")
-    with pytest.raises(ValueError, match=r"differ in unit.*uV"):
+    with pytest.raises(ValueError, match=r"or unit.*uV"):
         load_wfdb(paths)
     assert load_wfdb(paths, scale="record").data.min() >= 0
     with pytest.raises(ValueError, match="paths is empty"):
@@ -291,12 +298,12 @@ def test_records_that_do_not_go_together(tmp_path, signal):
 
 def test_the_halves_share_no_patient():
     patients = [
-        {datasets._SAME_PATIENT.get(name, name) for name in datasets._SPLITS[split]}
+        {_mitdb._SAME_PATIENT.get(name, name) for name in _mitdb._SPLITS[split]}
         for split in ("ds1", "ds2")
     ]
     assert [len(p) for p in patients] == [22, 21]
     assert not patients[0] & patients[1]
-    assert len(datasets._SPLITS[None]) == len(set(datasets._SPLITS[None])) == 48
+    assert len(_mitdb._SPLITS[None]) == len(set(_mitdb._SPLITS[None])) == 48
 
 
 def test_fetch_reads_a_local_copy(tmp_path, signal, monkeypatch):
@@ -336,7 +343,7 @@ def test_fetch_without_a_network_says_where_to_put_the_files(tmp_path, monkeypat
 
 @pytest.fixture
 def server(tmp_path, signal, monkeypatch):
-    """Stands for PhysioNet: a folder that is downloaded from."""
+    """A folder that requests reads instead of PhysioNet."""
     source = tmp_path / "physionet"
     source.mkdir()
     for name in ("100", "103"):
@@ -355,19 +362,19 @@ def server(tmp_path, signal, monkeypatch):
     return source
 
 
-def test_fetch_downloads_what_is_missing(tmp_path, server, signal):
+def test_fetch_downloads_absent_records(tmp_path, server, signal):
     home = tmp_path / "home"
     ecg = fetch_mitdb(["100"], data_home=home, window_length=1000)
     np.testing.assert_allclose(ecg.data[0], signal[:, 0])
     files = {p.name for p in (home / "mitdb").iterdir()}
-    assert files == {"100.hea", "100.dat", "100.atr", datasets._DOWNLOADED}
+    assert files == {"100.hea", "100.dat", "100.atr", _mitdb._DOWNLOADED}
     assert [p.name for p in home.iterdir()] == ["mitdb"]
-    with pytest.raises(OSError, match="connection reset"):  # goes on with 105
+    with pytest.raises(OSError, match="connection reset"):  # 105 is next
         fetch_mitdb("ds2", data_home=home)
     assert set(fetch_mitdb(["100", "103"], data_home=home).record) == {"100", "103"}
 
 
-def test_a_download_that_breaks_off_leaves_no_half_a_record(tmp_path, server):
+def test_an_interrupted_download_leaves_no_partial_record(tmp_path, server):
     home = tmp_path / "home"
     (server / "103.atr").rename(server / "kept")
     with pytest.raises(OSError, match="connection reset"):
@@ -379,7 +386,7 @@ def test_a_download_that_breaks_off_leaves_no_half_a_record(tmp_path, server):
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_short])
-def test_a_damaged_download_leaves_no_half_a_record(tmp_path, server, damage):
+def test_a_damaged_download_leaves_no_partial_record(tmp_path, server, damage):
     whole = (server / "103.dat").read_bytes()
     damage(server / "103.dat")
     home = tmp_path / "home"
@@ -413,9 +420,9 @@ HOSTILE = {
     "too many samples": (" 250 1000", " 250 1000000000000", "counts 2000000000000"),
     "too many in a frame": ("16 1000", "16x9999999999 1000", "counts 1999"),
     "too large a skew": ("16 1000", "16:9999999999 1000", "shifted by 9999999999"),
-    "no frequency": ("a1 2 250 ", "a1 2 0 ", "a sampling frequency of 0"),
-    "no gain": ("16 1000(0)", "16 1e-320(0)", "a gain of 1e-320, which cannot be"),
-    "a long line": ("a1 2", "a" * 100_000 + " 2", "longer|of more than 1024 bytes"),
+    "no frequency": ("a1 2 250 ", "a1 2 0 ", "a sampling frequency of 0 Hz"),
+    "no gain": ("16 1000(0)", "16 1e-320(0)", "a gain of 1e-320, which is impossible"),
+    "a long line": ("a1 2", "a" * 100_000 + " 2", "a line of more than 1024 bytes"),
     "many lines": ("a1 2", "a1 2\n" * 10_000, "more than 1024 lines"),
 }
 
@@ -428,14 +435,14 @@ def test_hostile_headers(record, old, new, message):
         load_wfdb(record)
 
 
-def test_a_pipe_is_not_waited_for(record):
+def test_a_pipe_does_not_block(record):
     os.remove(record.with_name("a1.dat"))
     os.mkfifo(record.with_name("a1.dat"))
     with pytest.raises(FileNotFoundError, match=r"a1\.dat"):
         load_wfdb(record)
 
 
-def test_a_folder_that_wfdb_would_take_for_an_address(tmp_path, signal):
+def test_a_folder_that_wfdb_reads_as_two_paths_is_refused(tmp_path, signal):
     (tmp_path / "a::b").mkdir()
     record = write_record(tmp_path / "a::b", "a1", signal)
     with pytest.raises(ValueError, match=r"has :: in its name.*rename it"):
@@ -450,7 +457,7 @@ def test_files_behind_links_are_read(tmp_path, record, signal):
     np.testing.assert_allclose(ecg.data[0], signal[:, 0])
 
 
-def test_signals_of_a_file_have_to_be_listed_together(tmp_path, signal):
+def test_a_header_has_to_list_the_signals_of_a_file_together(tmp_path, signal):
     record = write_record(tmp_path, "a1", signal.repeat(2, 1), leads="abcd")
     lines = record.with_name("a1.hea").read_text().splitlines()
     lines[2] = lines[2].replace("a1.dat", "a2.dat")
@@ -478,7 +485,7 @@ def test_hostile_segments(tmp_path, signal, header, message):
         load_wfdb(tmp_path / "a")
 
 
-def test_a_segment_is_read_under_the_name_that_the_record_gives_it(tmp_path, signal):
+def test_a_segment_is_read_by_its_name_in_the_header_of_the_record(tmp_path, signal):
     for name, part in {"b": signal, "c": -signal}.items():
         write_record(tmp_path, name, part)
     forge(tmp_path / "b", "b 2", "c 2")

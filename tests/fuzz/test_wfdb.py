@@ -1,4 +1,4 @@
-"""WFDB records whose headers and signals were cut, flipped and forged."""
+"""WFDB records with truncated, damaged and forged headers and signals."""
 
 import os
 import shutil
@@ -13,18 +13,18 @@ from law import FOLDER, fuzz, judge
 
 from sktok.datasets import load_wfdb
 
-# What wfdb's own arithmetic says of forged numbers; results are checked all the same.
+# The arithmetic of wfdb warns about forged numbers; the results are still checked.
 pytestmark = pytest.mark.filterwarnings("default::RuntimeWarning")
 
 REFUSED = ValueError, FileNotFoundError
 WINDOW = 20
 SIGNAL = np.random.default_rng(0).integers(-100, 100, (120, 2))
-FORMATS = "16 212 80 24 32 508 516 524".split()  # that wfdb writes
+FORMATS = "16 212 80 24 32 508 516 524".split()  # those that wfdb writes
 
 
 @cache
 def record(fmt):
-    """The files of a record of two leads, by their names."""
+    """A record of two leads: the content of each file, by its name."""
     folder = FOLDER / f"format-{fmt}"
     folder.mkdir()
     write(folder, "a", SIGNAL, fmt)
@@ -33,7 +33,7 @@ def record(fmt):
 
 @cache
 def multi_record(layout):
-    """The files of a record of two segments with a gap between them."""
+    """A record of two segments and a gap: the content of each file, by its name."""
     folder = FOLDER / f"layout-{layout}"
     folder.mkdir()
     for name in ("a_1", "a_2"):
@@ -89,7 +89,7 @@ WORDS = st.sampled_from(
 
 @st.composite
 def forgeries(draw, files):
-    """The files of a record, and how many changes were made to headers and signals."""
+    """Forged files of a record, and the number of changed headers and signals."""
     files, changes = dict(files), {".hea": 0, ".dat": 0}
     for _ in range(draw(st.integers(0, 3))):
         name = draw(st.sampled_from(sorted(files)))
@@ -102,7 +102,7 @@ def forgeries(draw, files):
 
 @st.composite
 def forge_bytes(draw, content):
-    """Bytes cut, doubled or flipped."""
+    """Bytes that are truncated, doubled or flipped."""
     how = draw(st.sampled_from(["flip", "flip", "cut", "double"]))
     place = draw(st.integers(0, max(0, len(content) - 1)))
     if how == "double":
@@ -115,7 +115,7 @@ def forge_bytes(draw, content):
 
 @st.composite
 def forge_text(draw, content):
-    """A header with words, numbers or lines that are others; or with other bytes."""
+    """A header with other words, numbers, lines or bytes."""
     how = draw(st.sampled_from(["word", "number", "number", "lines", "bytes", "long"]))
     if how == "bytes":
         return draw(forge_bytes(content))
@@ -134,7 +134,7 @@ def forge_text(draw, content):
 
 
 def lay_out(files):
-    """A folder of these files, with a link, a pipe and a neighbour of its own."""
+    """Write the files to a new folder that also has links and a pipe."""
     folder = FOLDER / "ward"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -147,7 +147,7 @@ def lay_out(files):
 
 
 def load(name, files, **options):
-    """Windows of a forged record, if there are any, which are held to the law."""
+    """Load a forged record, and check the windows if it is accepted."""
     folder = lay_out(files)
     ecg = judge(
         f"load_wfdb: {name}",
@@ -190,7 +190,7 @@ def test_records(forgery, options):
     if changes == {".hea": 0, ".dat": 1} and fmt == "16":
         other = np.frombuffer(files["a.dat"], "<i2")[:240].reshape(-1, 2)
         column = {"I": 0, "II": 1}.get(ecg.lead[0])
-        assert (other[:, column] == SIGNAL[:, column]).all(), "damage went unseen"
+        assert (other[:, column] == SIGNAL[:, column]).all(), "damage was not detected"
 
 
 @fuzz(
