@@ -1,12 +1,13 @@
-"""Files and folders that are whole or absent, and locks.
+"""Files and folders that are whole or absent, and the locks of folders.
 
-Everything is written to a hidden sibling, and renamed once it is complete: an
-interruption or a full disk leaves what was there before.
+Everything is written to a hidden sibling and renamed when it is complete. After an
+error, a kill or a full disk, the old file is still there, or no folder is.
 """
 
 import json
 import os
-import tempfile
+import secrets
+import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def whole_file(path):
-    """Open a file to write in binary mode; it takes its name once it is complete.
+    """Open a file to write in binary mode; it takes its name when it is complete.
+
+    A link of that name is replaced, and its target is kept. A killed process leaves a
+    hidden file named ``.NAME.*.partial``, which can be deleted.
 
     Parameters
     ----------
@@ -25,33 +29,37 @@ def whole_file(path):
     Yields
     ------
     file : binary file
-        Open for writing, in a hidden sibling folder.
+        Open for writing.
     """
     path = Path(path)
-    # A new folder for each call: two writers never share it, and no link is followed.
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=f".{path.name}."
-    ) as staging:
-        staged = Path(staging, path.name)
+    # Each call has a new name and creates the file: two writers never share it, and
+    # nothing is written through a link.
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
         with open(staged, "xb") as file:
             yield file
             sync(file)
         os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_folder(folder, *, resume_from=None):
-    """Yield a hidden folder to write to; it takes its name once the block ends.
+def whole_folder(folder, *, resume=False):
+    """Yield a hidden folder to write to; it takes its name when the block ends.
+
+    One process at a time may write to it. A killed process leaves the hidden folder
+    and a lock file, and the next call removes both or continues there.
 
     Parameters
     ----------
     folder : path-like
         Name of the folder, which must not exist.
 
-    resume_from : str or None, default=None
-        If given, the hidden folder is named after it and outlives an error, so that
-        the next call continues there; one process at a time may write to it. `None`
-        starts with an empty folder and removes it after an error.
+    resume : bool, default=False
+        Whether the hidden folder is kept after an error, so that the next call
+        continues there. Otherwise it is removed, and each call starts with an empty
+        one.
 
     Yields
     ------
@@ -61,40 +69,41 @@ def whole_folder(folder, *, resume_from=None):
     Raises
     ------
     FileExistsError
-        If the folder exists, or the hidden one holds links or folders.
+        If the folder exists, or the hidden one holds links or other folders.
     OSError
-        If another process writes to the same folder.
+        If another process writes to the same folder, or the disk is full.
     """
     folder = Path(folder)
     _require_absent(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if resume_from is None:
-            with tempfile.TemporaryDirectory(
-                dir=folder.parent, prefix=f".{folder.name}."
-            ) as staging:
-                staged = Path(staging, folder.name)
-                staged.mkdir()
-                yield staged
-                os.rename(staged, folder)
-        else:
-            with _lock(folder):
-                # The writer that held the lock before may have completed the folder.
-                _require_absent(folder)
-                staged = folder.with_name(f".{folder.name}.partial-{resume_from}")
-                staged.mkdir(exist_ok=True)
-                _require_plain_files(staged)
-                yield staged
-                os.rename(staged, folder)
-    except OSError as error:
-        error.add_note(
-            f"{folder} is incomplete: fix the problem and run the command again."
-        )
-        raise
+    with _lock(folder):
+        # The process that held the lock before may have completed the folder.
+        _require_absent(folder)
+        kind = "partial" if resume else "staged"
+        staged = folder.with_name(f".{folder.name}.{kind}")
+        if not resume:
+            shutil.rmtree(staged, ignore_errors=True)  # of a killed process
+        staged.mkdir(exist_ok=True)
+        _require_plain_files(staged)
+        try:
+            yield staged
+            for path in staged.rglob("*"):
+                if path.is_file():
+                    with open(path, "rb+") as file:
+                        sync(file)
+            os.rename(staged, folder)
+        except OSError as error:
+            error.add_note(
+                f"{folder} is incomplete: fix the problem and run the command again."
+            )
+            raise
+        finally:
+            if not resume:
+                shutil.rmtree(staged, ignore_errors=True)
 
 
 def _require_absent(folder):
-    if folder.exists():
+    if os.path.lexists(folder):
         raise FileExistsError(
             f"{folder} exists: choose another name, or delete it first."
         )
@@ -104,8 +113,8 @@ def _require_plain_files(staged):
     for path in (staged, *staged.iterdir()):
         if path.is_symlink() or not (path == staged or path.is_file()):
             raise FileExistsError(
-                f"{path} is a link or no plain file, and sktok makes neither: delete "
-                "it."
+                f"{path} is a link, a folder or a special file, which sktok does not "
+                "create there: delete it."
             )
 
 
@@ -113,25 +122,25 @@ def _require_plain_files(staged):
 def _lock(folder):
     """Keep other processes from writing to the same folder; a kill releases it.
 
-    The lock is a sibling of the folder, held until the folder has its name. It is
-    removed while it is held: a process that opened it before finds the folder there.
+    The lock file is a sibling of the folder. It is removed last and while it is held:
+    a process that waits for it or creates it again finds the folder complete.
     """
     path = folder.with_name(f".{folder.name}.lock")
-    lock = FileLock(path, blocking=False)
+    lock = FileLock(path)
     try:
-        lock.acquire()
+        lock.acquire(blocking=False)
     except Timeout as error:
         raise OSError(f"Another process is writing to {folder}.") from error
     try:
         yield
+    finally:
         with suppress(OSError):  # Windows does not remove an open file
             path.unlink()
-    finally:
         lock.release()
 
 
 def sync(file):
-    """Write what a file buffers to the disk."""
+    """Write everything that a file buffers to the disk."""
     file.flush()
     os.fsync(file.fileno())
 
@@ -143,7 +152,7 @@ def write_json(path, content):
 
 
 def parse_json(content, path):
-    """The value that JSON bytes hold; `path` names the file in the error."""
+    """Parse JSON bytes; `path` names the file in the error."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -151,14 +160,14 @@ def parse_json(content, path):
 
 
 def read_json(path, *, expected, version):
-    """The content of a JSON file that names `expected` as its format.
+    """Read a JSON file that names `expected` as its format.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is no JSON, of another format, or of another version of it.
+        If the file is not JSON, or has another format or another version of it.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Files of a corpus, and of a vocabulary, that were cut, flipped and forged."""
+"""Damaged and forged files of a corpus and of a vocabulary."""
 
 import json
 import os
@@ -28,7 +28,7 @@ SOURCE = Bunch(
 
 
 class Interrupted(Exception):
-    """What ends a run after two records."""
+    """Raised after two records."""
 
 
 class Interrupting:
@@ -50,7 +50,7 @@ def files(is_whole):
     try:
         write(path, SOURCE if is_whole else Interrupting())
     except Interrupted:
-        path = path.with_name(f".{path.name}.partial-corpus")
+        path = path.with_name(f".{path.name}.partial")
     return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
@@ -69,7 +69,7 @@ LITERALS = [
 
 @st.composite
 def forge_json(draw, content):
-    """JSON with a value that is another, or not there."""
+    """JSON with one value changed or deleted."""
     lines = content.splitlines() if content.startswith(b'{"') else [content]
     place = draw(st.integers(0, len(lines) - 1))
     parsed = json.loads(lines[place])
@@ -91,7 +91,7 @@ def forge_json(draw, content):
 
 @st.composite
 def forgeries(draw, content):
-    """Files of which some were forged, and the names of these."""
+    """Files, some of them forged, and the names of the forged ones."""
     content, forged = dict(content), set()
     for _ in range(draw(st.integers(0, 2))):
         name = draw(st.sampled_from(sorted(content)))
@@ -103,7 +103,7 @@ def forgeries(draw, content):
 
 
 def lay_out(name, content):
-    """A folder of these files."""
+    """Write files to a new folder."""
     folder = FOLDER / name
     for path in (folder, FOLDER / "forged"):
         path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
@@ -114,7 +114,7 @@ def lay_out(name, content):
 
 
 def check_corpus(name, corpus):
-    """That a corpus is one, and that its ids decode or are refused."""
+    """Check the sizes of a corpus; its ids decode or raise."""
     for split in ("train", "val"):
         entries = [entry for entry in corpus.records if entry["split"] == split]
         assert len(corpus[split]) == sum(entry["n_ids"] for entry in entries)
@@ -141,9 +141,9 @@ def test_read_corpus(forgery):
 
 @fuzz(0.01, forgery=st.deferred(lambda: forgeries(files(False))))
 def test_resumed_corpus(forgery):
-    """That what an interrupted run left leads to the whole corpus, or is refused."""
+    """The files of an interrupted call lead to the whole corpus or raise."""
     content, forged = forgery
-    lay_out(".forged.partial-corpus", content)
+    lay_out(".forged.partial", content)
     allowed = REFUSED if forged else ()
     corpus = judge("write_corpus: resumed", lambda: write(FOLDER / "forged"), *allowed)
     if corpus is None:
@@ -154,22 +154,15 @@ def test_resumed_corpus(forgery):
             assert (FOLDER / "forged" / split).read_bytes() == files(True)[split]
 
 
-LINKED = [
-    "",
-    "train.bin",
-    "records.jsonl",
-    "corpus.json",
-    ".lock",
-    ".corpus.json.partial",
-]
+LINKED = ["", "train.bin", "records.jsonl", "corpus.json", "other"]
 
 
 @fuzz(0.001, name=st.sampled_from(LINKED), is_pipe=st.booleans())
 def test_links_in_the_way(name, is_pipe):
-    """That nothing is written through a link, and no pipe is waited for."""
+    """Nothing is written through a link, and no pipe blocks."""
     content = dict(files(False))
     content.pop(name, None)
-    folder = lay_out(".forged.partial-corpus", content)
+    folder = lay_out(".forged.partial", content)
     if name and is_pipe:
         os.mkfifo(folder / name)
     elif name:
@@ -199,8 +192,8 @@ def test_vocabulary(forgery):
     ids = [found.missing_id, *([5] * min(found.tokens_per_window, 100))]
     judge("Vocabulary.from_json: decode", lambda: found.decode(ids), ValueError)
     windows = judge(
-        "Vocabulary.from_json: restore",
-        lambda: found.restore(ids, TOKENIZER),
+        "Vocabulary.from_json: decode_signal",
+        lambda: found.decode_signal(ids, TOKENIZER),
         *([ValueError] if forged else []),
     )
     assert windows is None or windows.shape == (2, 4)

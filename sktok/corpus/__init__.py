@@ -1,0 +1,31 @@
+"""Tokens as the corpus of a language model: ids, files, and decoding.
+
+A :class:`Vocabulary` maps the tokens of windows to the ids of a language model and
+back. :func:`write_corpus` writes records to two flat files of ids, one for training and
+one for validation, with no patient in both; :func:`read_corpus` maps them into memory.
+:func:`write_dataset` and :func:`write_auto_tokenizer` write the same ids for the
+libraries of Hugging Face.
+
+The ids of a record are those of its windows in order, between ``<bos>`` and ``<eos>``.
+A window with invalid samples is a single ``<missing>``, and ``<sep>`` marks a gap in
+time. Files and folders take their names when they are complete.
+"""
+
+from sktok.corpus._hugging_face import write_auto_tokenizer, write_dataset
+from sktok.corpus._reader import read_corpus
+from sktok.corpus._vocabulary import Vocabulary
+from sktok.corpus._writer import write_corpus
+
+__all__ = [
+    "Vocabulary",
+    "read_corpus",
+    "write_auto_tokenizer",
+    "write_corpus",
+    "write_dataset",
+]
+
+
+def _whole_folder(folder, kind):  # TODO: delete when sktok.export uses sktok._files
+    from sktok._files import whole_folder
+
+    return whole_folder(folder)

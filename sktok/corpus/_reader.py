@@ -1,0 +1,137 @@
+"""Read a corpus: its settings, its journal of records, and its ids."""
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from sktok._files import parse_json, read_json
+from sktok.corpus._vocabulary import FORMAT_VERSION, Vocabulary
+
+JOURNAL = "records.jsonl"
+SPLITS = ("train", "val")
+
+
+def read_corpus(folder):
+    """Map a corpus into memory.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder that `write_corpus` wrote.
+
+    Returns
+    -------
+    Bunch
+        ``train`` and ``val``, ids as read-only arrays on the disk; ``vocabulary``, a
+        :class:`Vocabulary`; and ``records``, a dict for each record in the order of
+        writing: its name ``record``, its patient ``group``, its ``split``, the index
+        ``first`` of its first id in the split, its number of ids ``n_ids``, its
+        ``runs``, the first sample and the number of windows of each stretch without a
+        gap, and its ``fs``, ``unit`` and ``lead``, or None.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no corpus of that name, or one of its files is missing.
+    ValueError
+        If `corpus.json`, `records.jsonl` or the size of a file is damaged. Ids are not
+        read: corrupt ids raise an error when they are decoded.
+
+    See Also
+    --------
+    write_corpus : Write a corpus.
+    write_dataset : Convert a corpus to a dataset of Hugging Face.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sktok import BinQuantizer
+    >>> from sktok.corpus import read_corpus, write_corpus
+    >>> from sktok.datasets import load_ecg
+    >>> ecg = load_ecg()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "corpus")
+    ...     _ = write_corpus(path, ecg, BinQuantizer(16).fit(ecg.data), validation=[])
+    ...     corpus = read_corpus(path)
+    ...     corpus.train.shape, corpus.records[0]["record"], len(corpus.vocabulary)
+    ((108002,), '208', 21)
+    """
+    folder = Path(folder)
+    path = folder / "corpus.json"
+    settings = read_json(path, expected="sktok.corpus", version=FORMAT_VERSION)
+    records, _ = read_journal(folder)
+    vocabulary = Vocabulary._from_dict(settings.get("vocabulary"), path)
+    if settings.get("dtype") != vocabulary.dtype.str:
+        raise ValueError(
+            f"{folder} has ids of dtype {settings.get('dtype')}, expected "
+            f"{vocabulary.dtype.str}, the byte order of this machine: write the corpus "
+            "again on this machine."
+        )
+    corpus = Bunch(vocabulary=vocabulary, records=records)
+    for name, expected in sizes(records, vocabulary.dtype).items():
+        path = folder / name
+        size = path.stat().st_size
+        if size != expected:
+            raise ValueError(
+                f"{path} has {size} bytes, expected {expected}: it is damaged. Write "
+                "the corpus again."
+            )
+        corpus[path.stem] = (
+            np.memmap(path, vocabulary.dtype, mode="r")
+            if size
+            else np.empty(0, vocabulary.dtype)
+        )
+    return corpus
+
+
+def sizes(entries, dtype):
+    """Size in bytes of each file of ids, by name."""
+    return {
+        f"{split}.bin": dtype.itemsize
+        * sum(entry["n_ids"] for entry in entries if entry["split"] == split)
+        for split in SPLITS
+    }
+
+
+def read_journal(folder):
+    """Read the entries of the complete lines of the journal, and their bytes."""
+    path = folder / JOURNAL
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}.")
+    content = path.read_bytes()
+    content = content[: content.rfind(b"\n") + 1]
+    entries, n_ids = [], dict.fromkeys(SPLITS, 0)
+    for number, line in enumerate(content.splitlines(), 1):
+        entry = parse_json(line, path)
+        if not _is_entry(entry) or entry["first"] != n_ids[entry["split"]]:
+            raise ValueError(
+                f"Line {number} of {path} does not describe a record that follows the "
+                "earlier ones: it is damaged. Write the corpus again."
+            )
+        n_ids[entry["split"]] += entry["n_ids"]
+        entries.append(entry)
+    return entries, len(content)
+
+
+def _is_entry(entry):
+    """Whether a line of the journal has the right types and possible numbers."""
+    try:
+        runs = entry["runs"]
+        numbers = [entry["first"], entry["n_ids"], *chain(*runs)]
+        return (
+            isinstance(entry["record"], str)
+            and isinstance(entry["group"], str)
+            and entry["split"] in SPLITS
+            and isinstance(entry["fs"], float | None)
+            and isinstance(entry["unit"], str | None)
+            and isinstance(entry["lead"], str | None)
+            and all(type(n) is int and abs(n) < 2**63 for n in numbers)
+            and all(n_windows > 0 for _, n_windows in runs)
+            # <bos>, <eos>, <sep> between runs, and at least one id for each window
+            and entry["n_ids"] > sum(n for _, n in runs) + len(runs) > 0
+        )
+    except (KeyError, TypeError, ValueError):
+        return False

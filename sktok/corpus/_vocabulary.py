@@ -1,0 +1,352 @@
+"""Vocabulary: the ids of a language model for the tokens of a tokenizer."""
+
+from dataclasses import asdict, dataclass
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_array
+
+from sktok._files import read_json, write_json
+from sktok._rows import LONGEST_WINDOW, refuse_masks_and_dates, validate_tokens
+from sktok._steps import unwrap, vocabulary_size
+from sktok.corpus._fingerprint import fingerprint
+
+FORMAT_VERSION = 1
+_SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<sep>", "<missing>")
+
+
+def require_int(name, value, low, high):
+    """The value as a Python int; raise unless it is an int from `low` to `high`."""
+    is_int = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (is_int and low <= value <= high):
+        raise ValueError(f"{name}={value!r}: expected an int from {low} to {high}.")
+    return int(value)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The ids of a language model for the tokens of a tokenizer.
+
+    Special tokens come first: ``<pad>``, ``<bos>``, ``<eos>``, ``<sep>`` and
+    ``<missing>``, which represents a window with invalid samples. The tokens of the
+    tokenizer follow in order.
+
+    Parameters
+    ----------
+    n_tokens : int
+        Size of the tokenizer's vocabulary.
+
+    tokens_per_window : int
+        Number of tokens per window.
+
+    window_length : int
+        Number of samples per window.
+
+    fingerprint : str
+        Hash that identifies the tokenizer. It depends on everything that changes
+        tokens or their meaning, and on nothing else.
+
+    Attributes
+    ----------
+    pad_id, bos_id, eos_id, sep_id, missing_id : int
+        Ids of the special tokens.
+
+    Raises
+    ------
+    ValueError
+        If a size is not an int of at least 1, if ids do not fit into 32 bits, or if a
+        window has more than 2**24 samples or tokens.
+
+    See Also
+    --------
+    write_corpus : Write the ids of whole records to files.
+    write_auto_tokenizer : Write the vocabulary as a tokenizer of Hugging Face.
+
+    Examples
+    --------
+    >>> from sktok import make_tokenizer
+    >>> from sktok.corpus import Vocabulary
+    >>> from sktok.datasets import load_ecg
+    >>> X = load_ecg().data
+    >>> tokenizer = make_tokenizer(max_steps=20, random_state=0).fit(X)
+    >>> vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    >>> len(vocabulary)
+    261
+    >>> ids = vocabulary.encode(tokenizer.transform(X[:4]))
+    >>> ids.shape, ids.dtype
+    ((100,), dtype('uint16'))
+    >>> vocabulary.decode(ids).shape
+    (4, 25)
+    >>> vocabulary.decode_signal(ids, tokenizer).shape
+    (4, 250)
+    """
+
+    n_tokens: int
+    tokens_per_window: int
+    window_length: int
+    fingerprint: str
+
+    pad_id, bos_id, eos_id, sep_id, missing_id = range(len(_SPECIAL_TOKENS))
+
+    def __post_init__(self):
+        largest = {
+            "n_tokens": 2**32 - len(_SPECIAL_TOKENS),  # ids have 32 bits
+            "tokens_per_window": LONGEST_WINDOW,
+            "window_length": LONGEST_WINDOW,
+        }
+        for name, high in largest.items():
+            size = require_int(name, getattr(self, name), 1, high)
+            object.__setattr__(self, name, size)  # a Python int, for JSON
+        if not isinstance(self.fingerprint, str):
+            raise ValueError(f"fingerprint={self.fingerprint!r}: expected a str.")
+
+    @classmethod
+    def from_tokenizer(cls, tokenizer):
+        """Build the vocabulary of a fitted tokenizer.
+
+        Parameters
+        ----------
+        tokenizer : transformer or Pipeline
+            A fitted tokenizer with `inverse_transform`. The tokenizer, or the last step
+            of the Pipeline, has `n_tokens_`.
+
+        Returns
+        -------
+        Vocabulary
+            The vocabulary of this tokenizer only.
+
+        Raises
+        ------
+        ValueError
+            If the tokenizer does not return tokens, or if ids do not fit into 32 bits.
+        """
+        tokenizer = unwrap(tokenizer)
+        return cls(
+            n_tokens=vocabulary_size(tokenizer),
+            tokens_per_window=len(tokenizer.get_feature_names_out()),
+            window_length=tokenizer.n_features_in_,
+            fingerprint=fingerprint(tokenizer),
+        )
+
+    def __len__(self):
+        """Return the number of ids, including special tokens."""
+        return len(_SPECIAL_TOKENS) + self.n_tokens
+
+    @property
+    def dtype(self):
+        """The smaller of uint16 and uint32 that holds every id."""
+        return np.dtype(np.uint16 if len(self) <= 2**16 else np.uint32)
+
+    @property
+    def id_to_token(self):
+        """The text of every id, in order, such as ``'<pad>'`` and ``'ecg_17'``."""
+        return [*_SPECIAL_TOKENS, *(f"ecg_{token}" for token in range(self.n_tokens))]
+
+    def encode(self, tokens):
+        """Turn the tokens of windows into one sequence of ids.
+
+        Parameters
+        ----------
+        tokens : array-like of int, shape (n_windows, tokens_per_window)
+            Tokens in ``range(n_tokens)``; a row of -1 is a missing window.
+
+        Returns
+        -------
+        ids : ndarray of `dtype`, shape (n_ids,)
+            The ids of all windows in order; a missing window is one ``missing_id``.
+
+        Raises
+        ------
+        TypeError
+            If the tokens are not integers.
+        ValueError
+            If a token is outside the vocabulary, or rows have another length.
+        """
+        tokens = np.asarray(refuse_masks_and_dates(tokens))
+        if tokens.dtype.kind not in "iu":
+            raise TypeError(f"tokens have dtype {tokens.dtype}, expected integers.")
+        if tokens.ndim != 2 or tokens.shape[1] != self.tokens_per_window:
+            raise ValueError(
+                f"tokens have shape {tokens.shape}, expected (n_windows, "
+                f"{self.tokens_per_window}), as transform returns them."
+            )
+        missing = (tokens == -1).all(axis=1)
+        if not missing.all():
+            validate_tokens(tokens[~missing], self.n_tokens, self.tokens_per_window)
+        ids = tokens.astype(self.dtype)
+        ids += len(_SPECIAL_TOKENS)
+        ids[missing, 0] = self.missing_id
+        keep = np.ones(ids.shape, dtype=bool)
+        keep[missing, 1:] = False
+        return ids[keep]
+
+    def decode(self, ids):
+        """Turn a sequence of ids into the tokens of windows: the inverse of `encode`.
+
+        Parameters
+        ----------
+        ids : array-like of int, shape (n_ids,)
+            Ids, for example from a language model. ``<pad>``, ``<bos>``, ``<eos>`` and
+            ``<sep>`` between windows are dropped, and so is an incomplete last window.
+
+        Returns
+        -------
+        tokens : ndarray of int64, shape (n_windows, tokens_per_window)
+            Tokens in ``range(n_tokens)``; a missing window is a row of -1.
+
+        Raises
+        ------
+        TypeError
+            If the ids are not integers.
+        ValueError
+            If an id is outside the vocabulary, or a window contains a special token.
+        """
+        ids = self._validate_ids(ids)
+        starts = self._window_starts(ids)
+        tokens = np.full((len(starts), self.tokens_per_window), -1, dtype=np.int64)
+        present = ids[starts] != self.missing_id
+        places = starts[present, np.newaxis] + np.arange(self.tokens_per_window)
+        tokens[present] = ids[places]
+        tokens[present] -= len(_SPECIAL_TOKENS)
+        return tokens
+
+    def decode_signal(self, ids, tokenizer):
+        """Turn a sequence of ids into windows of signal.
+
+        Parameters
+        ----------
+        ids : array-like of int, shape (n_ids,)
+            Ids, as for `decode`.
+
+        tokenizer : transformer or Pipeline
+            The fitted tokenizer of this vocabulary.
+
+        Returns
+        -------
+        windows : ndarray of shape (n_windows, window_length)
+            The reconstruction, in the unit of the signal; NaN for missing windows.
+
+        Raises
+        ------
+        ValueError
+            If it is another tokenizer, or as in `decode`.
+        """
+        self.check(tokenizer)
+        tokens = self.decode(ids)
+        windows = np.full((len(tokens), self.window_length), np.nan)
+        present = (tokens >= 0).all(axis=1)
+        if present.any():
+            windows[present] = tokenizer.inverse_transform(tokens[present])
+        return windows
+
+    def check(self, tokenizer):
+        """Raise an error unless this is the vocabulary of a tokenizer.
+
+        Parameters
+        ----------
+        tokenizer : transformer or Pipeline
+            A fitted tokenizer.
+
+        Raises
+        ------
+        ValueError
+            If the tokenizer has another fingerprint.
+        """
+        found = fingerprint(tokenizer)
+        if found != self.fingerprint:
+            raise ValueError(
+                f"The ids were made by a tokenizer with fingerprint "
+                f"{self.fingerprint[:12]}…, but this tokenizer has {found[:12]}…: its "
+                "tokens have another meaning. Load the tokenizer that made the ids."
+            )
+
+    def to_json(self, path):
+        """Write the vocabulary to a file, with the same bytes each time.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the file, which is replaced if it exists.
+        """
+        write_json(path, self._as_dict())
+
+    def _as_dict(self):
+        return {
+            "format": "sktok.vocabulary",
+            "version": FORMAT_VERSION,
+            "special_tokens": list(_SPECIAL_TOKENS),
+            **asdict(self),
+        }
+
+    @classmethod
+    def from_json(cls, path):
+        """Read a vocabulary that `to_json` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the file.
+
+        Returns
+        -------
+        Vocabulary
+            The same vocabulary.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is not a vocabulary, or has another version of the format.
+        """
+        content = read_json(path, expected="sktok.vocabulary", version=FORMAT_VERSION)
+        return cls._from_dict(content, path)
+
+    @classmethod
+    def _from_dict(cls, content, path):
+        """Inverse of `_as_dict`; `path` names the file in the error."""
+        try:
+            if tuple(content["special_tokens"]) != _SPECIAL_TOKENS:
+                raise ValueError(f"special tokens {content['special_tokens']}")
+            return cls(**{name: content[name] for name in cls.__dataclass_fields__})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} does not hold a vocabulary ({error!r}): write it again."
+            ) from error
+
+    def _validate_ids(self, ids):
+        ids = np.asarray(refuse_masks_and_dates(ids))
+        if ids.ndim != 1:
+            raise ValueError(
+                f"ids have shape {ids.shape}, expected one sequence: decode the rows "
+                "one by one."
+            )
+        if not len(ids):
+            return np.empty(0, self.dtype)  # an empty list becomes an array of floats
+        ids = check_array(ids, dtype=None, ensure_2d=False, input_name="ids")
+        if ids.dtype.kind not in "iu":
+            raise TypeError(f"ids have dtype {ids.dtype}, expected integers.")
+        if ids.min() < 0 or ids.max() >= len(self):
+            raise ValueError(
+                f"ids run from {ids.min()} to {ids.max()}, outside the vocabulary of "
+                f"{len(self)} ids (0 to {len(self) - 1}): do they come from a model "
+                "with another vocabulary?"
+            )
+        return ids
+
+    def _window_starts(self, ids):
+        """Indices at which the complete and the missing windows of `ids` begin."""
+        is_token = ids >= len(_SPECIAL_TOKENS)
+        n_before = np.cumsum(is_token)
+        within = ~is_token & (n_before % self.tokens_per_window > 0)
+        if within.any():
+            at = int(within.argmax())
+            raise ValueError(
+                f"The special token {_SPECIAL_TOKENS[ids[at]]} at position {at} is "
+                f"within a window of {self.tokens_per_window} tokens: cut ids between "
+                "windows, and suppress special tokens when the model generates."
+            )
+        n_complete = n_before[-1:].sum() // self.tokens_per_window
+        present = np.flatnonzero(is_token)[:: self.tokens_per_window][:n_complete]
+        missing = np.flatnonzero(ids == self.missing_id)
+        return np.sort(np.concatenate([present, missing]))
