@@ -1,4 +1,4 @@
-"""`describe` against direct computations, its warnings on and off, all tokenizers."""
+"""`describe` agrees with direct computations for all tokenizers, and warns."""
 
 import math
 from html.parser import HTMLParser
@@ -37,13 +37,13 @@ def tokenizer(ecg):
 
 
 def ramp(n_beyond=0):
-    """100 samples in [0, 1], and `n_beyond` of them beyond."""
+    """100 samples in [0, 1], except `n_beyond` larger ones."""
     values = np.linspace(0, 1, 100)
     values[:n_beyond] = 3.0
     return values.reshape(4, 25)
 
 
-def test_each_figure_is_what_a_direct_computation_gives(tokenizer, ecg):
+def test_each_figure_agrees_with_a_direct_computation(tokenizer, ecg):
     X = ecg.data[345:]
     found = describe(tokenizer, X, fs=ecg.fs, unit=ecg.unit)
     tokens = tokenizer.transform(X)
@@ -61,11 +61,35 @@ def test_each_figure_is_what_a_direct_computation_gives(tokenizer, ecg):
     np.testing.assert_allclose(found.mse, np.mean((X - X_hat) ** 2))
     np.testing.assert_allclose(found.rmse, np.sqrt(np.mean((X - X_hat) ** 2)))
     assert found.prd == prd(X, X_hat, centered=True)
-    assert found.snr_db == snr_db(X, X_hat)
+    np.testing.assert_allclose(found.snr_db, snr_db(X, X_hat))
     assert (found.clip_rate, found.warnings, found.unit) == (None, (), "mV")
+    assert found.n_groups is found.worst_prd is found.worst_group is None
+    assert f"PRD {found.prd:.3g} % (each window centred), SNR" in str(found)
 
 
-def test_figures_are_those_of_the_scorers_for_every_tokenizer(tokenizer, quick, ecg):
+def test_prd_of_groups_is_their_mean_and_the_worst(tokenizer, ecg):
+    X = ecg.data[345:]
+    groups = np.repeat(["103", "100", "121"], 29)
+    found = describe(tokenizer, X, groups=groups)
+    each = prd(X, reconstruct(tokenizer, X), centered=True, groups=groups)
+    assert found.n_groups == 3
+    assert found.prd == each.mean()
+    assert found.worst_prd == each.max()
+    assert found.worst_group == ["100", "103", "121"][each.argmax()]
+    np.testing.assert_allclose(found.snr_db, -20 * np.log10(each.mean() / 100))
+    line = (
+        f"PRD {each.mean():.3g} % (mean of 3 groups, worst {each.max():.3g} % in "
+        f"{found.worst_group}), SNR {found.snr_db:.3g} dB"
+    )
+    assert line in str(found).replace("\n" + " " * 12, " ")
+    one = describe(tokenizer, X, groups=ecg.record[345:])
+    assert one.prd == one.worst_prd < describe(tokenizer, X).prd
+    assert f"PRD {one.prd:.3g} % (one group, 208), SNR" in str(one)
+    with pytest.raises(ValueError, match="one label for each window"):
+        describe(tokenizer, X, groups=groups[1:])
+
+
+def test_figures_agree_with_the_scorers_for_every_tokenizer(tokenizer, quick, ecg):
     X = ecg.data
     half = X[::2]
     search = GridSearchCV(
@@ -119,19 +143,19 @@ def test_figures_are_those_of_the_scorers_for_every_tokenizer(tokenizer, quick, 
         ),
     ],
 )
-def test_values_beyond_the_limits_are_counted(tokenizer, culprit, n_beyond, is_warned):
+def test_values_outside_the_limits_are_counted(tokenizer, culprit, n_beyond, is_warned):
     found = describe(tokenizer.fit(ramp()), ramp(n_beyond))
     assert found.clip_rate == n_beyond / 100
-    message = f"{n_beyond} % of the values are cut off by {culprit}: "
+    message = f"{n_beyond} % of the values are clipped by {culprit}: "
     assert [w.startswith(message) for w in found.warnings] == [True] * is_warned
     assert (message in str(found).replace("\n" + " " * 12, " ")) == is_warned
 
 
-def test_nothing_is_cut_off_where_nothing_has_limits(ecg):
+def test_nothing_is_clipped_if_no_step_has_limits(ecg):
     pipe = make_pipeline(AmplitudeScaler(), VectorQuantizer(2)).fit(ramp())
     found = describe(pipe, ramp(2))
     assert found.clip_rate is None
-    assert "cut off" not in str(found)
+    assert "clipped" not in str(found)
 
 
 def test_training_windows_are_within_the_limits_they_set(ecg):
@@ -141,7 +165,7 @@ def test_training_windows_are_within_the_limits_they_set(ecg):
         assert describe(pipe, X).clip_rate == 0
 
 
-def test_a_network_that_ends_in_a_sigmoid_cuts_off(quick, blocks):
+def test_a_network_that_ends_in_a_sigmoid_clips(quick, blocks):
     tokenizer = quick(network="dimreduction", quantizer=VectorQuantizer(16))
     tokenizer.fit(blocks)
     assert describe(tokenizer, blocks).clip_rate == 0
@@ -152,7 +176,7 @@ def test_a_network_that_ends_in_a_sigmoid_cuts_off(quick, blocks):
     assert "whose output lies in [0, 1]" in found.warnings[0]
 
 
-def test_latents_beyond_the_bins_inside_a_network_are_counted(quick, blocks):
+def test_latents_outside_the_bins_inside_a_network_are_counted(quick, blocks):
     params = {"network": "dimreduction", "latent_dim": 1}
     latents = quick(**params, quantizer=None).fit(blocks).transform(blocks)
     low, high = np.quantile(latents, [0.2, 0.7])
@@ -166,7 +190,7 @@ def test_latents_beyond_the_bins_inside_a_network_are_counted(quick, blocks):
     assert describe(bounded, 3 * blocks).clip_rate == 0
 
 
-def test_shapes_are_what_is_cut_off_behind_gain_and_offset(ecg):
+def test_shapes_are_clipped_after_gain_and_offset(ecg):
     inner = make_pipeline(BinQuantizer(8, limits=(0.0, 0.5)))
     tokenizer = GainShapeTokenizer(inner).fit(ecg.data)
     tokens = tokenizer.transform(ecg.data)
@@ -176,7 +200,7 @@ def test_shapes_are_what_is_cut_off_behind_gain_and_offset(ecg):
     assert "BinQuantizer" in found.warnings[0]
 
 
-def test_unused_tokens_are_counted_and_warned_of_if_there_are_enough_to_tell():
+def test_unused_tokens_are_counted_and_cause_a_warning_if_there_are_enough_tokens():
     X = np.tile([[0.1, 0.3]], (16, 1))  # two of eight bins, by 32 tokens
     quantizer = BinQuantizer(8, limits=(0, 1)).fit(X)
     found = describe(quantizer, X)
@@ -197,7 +221,7 @@ def test_offsets_and_gains_may_be_unused(tokenizer, ecg):
 
 
 @pytest.mark.parametrize(("n_flat", "is_warned"), [(1, False), (2, True)])
-def test_flat_windows_are_warned_of(ecg, n_flat, is_warned):
+def test_flat_windows_cause_a_warning(ecg, n_flat, is_warned):
     X = ecg.data[:100].copy()
     X[:n_flat] = 0.0
     found = describe(BinQuantizer(16).fit(X), X)
@@ -205,7 +229,7 @@ def test_flat_windows_are_warned_of(ecg, n_flat, is_warned):
     assert (message in found.warnings) == is_warned
 
 
-def test_the_longest_text_has_twelve_short_lines_that_are_aligned(ecg):
+def test_the_longest_text_has_twelve_short_aligned_lines(ecg):
     X = np.zeros((400, 250))
     X[:300] = np.linspace(-2, 2, 250)
     scaler = AmplitudeScaler((0.0, 9.0), clip=True).fit(ecg.data / 9)
@@ -220,7 +244,7 @@ def test_the_longest_text_has_twelve_short_lines_that_are_aligned(ecg):
 
 
 class Cells(HTMLParser):
-    """The texts of the cells of a table."""
+    """The text of each cell of a table."""
 
     def __init__(self, page):
         super().__init__()
@@ -236,7 +260,7 @@ class Cells(HTMLParser):
         self.texts[-1] += data
 
 
-def test_a_notebook_shows_a_table_of_the_same(ecg):
+def test_a_notebook_shows_the_same_as_a_table(ecg):
     found = describe(BinQuantizer(16).fit(ecg.data), ecg.data, unit="<mV & s>")
     cells = Cells(found._repr_html_()).texts
     assert cells[:2] == ["windows", "432 of 250 samples"]
@@ -258,7 +282,7 @@ def test_frames_and_huge_values_are_described(ecg):
         assert listed == describe(tokenizer, ecg.data[:9])
 
 
-def test_windows_are_left_as_they_were(tokenizer, ecg):
+def test_windows_are_not_changed(tokenizer, ecg):
     X = ecg.data[345:].copy()
     describe(tokenizer, X)
     np.testing.assert_array_equal(X, ecg.data[345:])
@@ -267,7 +291,7 @@ def test_windows_are_left_as_they_were(tokenizer, ecg):
 
 
 @pytest.mark.parametrize("fs", [0, -1, math.nan, math.inf, "360"])
-def test_frequencies_that_are_none_are_refused(fs):
+def test_invalid_frequencies_are_refused(fs):
     quantizer = BinQuantizer(8).fit(ramp())
     with pytest.raises(ValueError, match=f"fs={fs!r}: expected a number"):
         describe(quantizer, ramp(), fs=fs)
@@ -281,7 +305,9 @@ def test_an_unfitted_tokenizer_is_refused(unfitted, ecg):
         describe(unfitted, ecg.data)
 
 
-def test_what_makes_no_tokens_or_is_no_window_is_refused(tokenizer, quick, blocks, ecg):
+def test_estimators_without_tokens_and_invalid_windows_are_refused(
+    tokenizer, quick, blocks, ecg
+):
     with pytest.raises(ValueError, match="AmplitudeScaler has no n_tokens_"):
         describe(AmplitudeScaler().fit(ecg.data), ecg.data)
     with pytest.raises(ValueError, match="has no n_tokens_"):
@@ -294,7 +320,7 @@ def test_what_makes_no_tokens_or_is_no_window_is_refused(tokenizer, quick, block
         describe("tokenizer", ecg.data)
 
 
-def test_integers_are_described_as_what_they_are_in_floats(ecg):
+def test_integers_are_described_like_floats(ecg):
     counts = np.round(200 * ecg.data).astype(np.int16)
     tokenizer = GainShapeTokenizer(BinQuantizer(8, limits=(0.0, 0.5))).fit(counts)
     description = describe(tokenizer, counts)

@@ -1,4 +1,4 @@
-"""The examples run, on little data and for few steps."""
+"""The examples run, with few data and few training steps."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.utils import Bunch
 
 from sktok.corpus import Vocabulary
+from sktok.datasets import fetch_mitdb
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -18,6 +19,18 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
+
+
+def scaled(ecg):
+    """The record scaled to [0, 1], as the `load` of the benchmarks returns it."""
+    low, span = ecg.data.min(), np.ptp(ecg.data)
+    return Bunch(
+        data=(ecg.data - low) / span,
+        record=ecg.record,
+        low=np.full((len(ecg.data), 1), low),
+        span=np.full((len(ecg.data), 1), span),
+        fs=ecg.fs,
+    )
 
 
 def test_the_demo(tmp_path, monkeypatch, capsys, ecg):
@@ -30,8 +43,9 @@ def test_the_demo(tmp_path, monkeypatch, capsys, ecg):
     monkeypatch.setattr(demo, "MAX_MILLIVOLTS", 1.0)
     demo.main(tmp_path)
     shown = capsys.readouterr().out
-    assert "A fresh process loads the tokenizer and gives the same tokens." in shown
+    assert "A new process loads the tokenizer and gives the same tokens." in shown
     assert shown.count("<--") == 1
+    assert "% (one group, 208), SNR" in shown
     saved = np.load(tmp_path / "tokens.npz")
     np.testing.assert_array_equal(saved["windows"], ecg.data[-len(saved["tokens"]) :])
     tokenizer = joblib.load(tmp_path / "tokenizer.joblib")
@@ -45,9 +59,10 @@ def test_the_demo(tmp_path, monkeypatch, capsys, ecg):
 def test_the_benchmark_of_the_paper(tmp_path, monkeypatch, ecg):
     import benchmark_paper as benchmark
 
-    X = (ecg.data - ecg.data.min()) / np.ptp(ecg.data)
-    data = X[:40], X[40:60], np.full(20, np.ptp(ecg.data))
-    protocols = {"ds1": data, "record 100": data}
+    record = scaled(ecg)
+    X = record.data
+    test = Bunch(**{name: record[name][40:60] for name in benchmark.SIGNAL})
+    protocols = dict.fromkeys(["ds1", "record 100"], (X[:40], test))
     monkeypatch.setattr(benchmark, "load_protocols", lambda: protocols)
     monkeypatch.setattr(benchmark, "MAX_STEPS", dict.fromkeys(protocols, 2))
     monkeypatch.setattr(benchmark, "PAPER", {10: 0.000356, 2: 0.000009})
@@ -65,33 +80,50 @@ def test_the_benchmark_of_the_paper(tmp_path, monkeypatch, ecg):
     assert all(image in page for image in ("paper_figure1.png", "paper_figure5.png"))
 
 
-def test_errors_are_given_in_microvolts(ecg):
+def test_errors_are_in_physical_units_and_per_record(ecg):
     import benchmark_paper as benchmark
 
-    class Shift:
-        def transform(self, X):
-            return X + 0.01
+    record = scaled(ecg)
+    record.low[216:] += 3.0  # a second record with another offset
+    record.record = np.repeat(["a", "b"], 216)
+    figures = benchmark.errors(record.data + 0.01, record)
+    noise = 0.01 * np.ptp(ecg.data)
+    np.testing.assert_allclose(figures["mse"], 1e-4)
+    np.testing.assert_allclose(figures["rmse_uv"], 1000 * noise)
+    each = [100 * noise / half.std() for half in (ecg.data[:216], ecg.data[216:])]
+    np.testing.assert_allclose(figures["prdn_mean"], np.mean(each))
+    np.testing.assert_allclose(figures["prdn_worst"], np.max(each))
+    integers = 1024 + 200 * (ecg.data + np.repeat([[0.0], [3.0]], 216, axis=0))
+    halves = integers[:216], integers[216:]
+    each = [100 * 200 * noise / np.sqrt(np.mean(half**2)) for half in halves]
+    np.testing.assert_allclose(figures["prd_with_offset"], np.mean(each))
 
-        def inverse_transform(self, X):
-            return X
 
-    span = np.ptp(ecg.data)
-    X = (ecg.data - ecg.data.min()) / span
-    figures = benchmark.figures(Shift(), X, X[:20], np.full(len(X), span))
+def test_physical_units_are_those_of_the_database(mitdb_home, monkeypatch):
+    import benchmark_paper as benchmark
+
+    monkeypatch.setenv("SKTOK_DATA", str(mitdb_home))
+    record = benchmark.load(["100", "103"])
+    expected = fetch_mitdb(["100", "103"]).data
+    np.testing.assert_allclose(record.low + record.span * record.data, expected)
+    X_fit, test = benchmark.load_protocols()["record 100"]
+    assert (len(X_fit), len(test.data), len(test.record)) == (2080, 520, 520)
+
+
+def test_windows_outside_the_range_of_the_fit(ecg):
+    import benchmark_paper as benchmark
+
+    X = ecg.data
+    inside = benchmark.within_range(X, X[:20])
     outside = (X > X[:20].max()).any(axis=1) | (X < X[:20].min()).any(axis=1)
     assert outside.any()
-    assert (benchmark.within_range(X, X[:20]) == ~outside).all()
-    np.testing.assert_allclose(figures["mse"], 1e-4)
-    np.testing.assert_allclose(figures["rmse_uv"], 1000 * 0.01 * span)
-    np.testing.assert_allclose(figures["prd"], 100 * 0.01 * span / ecg.data.std())
+    assert (inside == ~outside).all()
 
 
 def test_the_rate_distortion_benchmark(tmp_path, monkeypatch, ecg):
     import benchmark_rate_distortion as benchmark
 
-    X = ((ecg.data - ecg.data.min()) / np.ptp(ecg.data)).astype(np.float32)
-    span = np.full(len(X), np.ptp(ecg.data))
-    data = X[:200], ecg.record[:200], span[:200], ecg.fs
+    data = scaled(Bunch(data=ecg.data[:200], record=ecg.record[:200], fs=ecg.fs))
     monkeypatch.setattr(benchmark, "load", lambda split: data)
     monkeypatch.setattr(benchmark, "CONFIGURATIONS", [(10, 256), (25, 16)])
     monkeypatch.setattr(benchmark, "SEEDS", (0,))
@@ -103,12 +135,21 @@ def test_the_rate_distortion_benchmark(tmp_path, monkeypatch, ecg):
     monkeypatch.setattr(
         benchmark, "make_paper_tokenizer", lambda *a, **k: paper(*a, max_steps=2, **k)
     )
+    path = tmp_path / "rate_distortion.csv"
+    earlier = [("k-means", 10, 256, np.nan), ("k-means", 25, 16, np.nan)]
+    earlier.append(("1d-SAX", 10, 256, 5.0))
+    columns = ["method", "block_size", "n_tokens", "prdn_mean"]
+    earlier = pd.DataFrame(earlier, columns=columns).assign(seed=0, mse=1.0)
+    earlier.reindex(columns=benchmark.COLUMNS).to_csv(path, index=False)
     with joblib.parallel_config("threading"):
-        benchmark.main(tmp_path)
+        benchmark.main(tmp_path, blocks=[10], tokens=[256])
     page = (tmp_path / "rate_distortion.md").read_text()
     assert page.count("\n| 10 | 256 |") == 1 + 8  # the table, and the details
-    assert page.count("\n| 25 | 16 |") == 1 + 6
+    assert page.count("\n| 25 | 16 |") == 1 + 1
     assert "nan" not in page
+    mse = pd.read_csv(path).set_index(["method", "block_size"])["mse"]
+    assert mse["k-means", 10] < 0.01  # incomplete, so it was measured again
+    assert mse["k-means", 25] == mse["1d-SAX", 10] == 1  # not selected, and complete
     assert (tmp_path / "rate_distortion.png").stat().st_size > 10_000
 
 
@@ -196,7 +237,7 @@ def test_a_test_patient_is_in_no_variant(language_models, tmp_path):
 
 
 def witten_bell(train, test, n):
-    """Bits a token, slowly."""
+    """Bits a token: a slow reference."""
     counts = [{}, {}]
     for at in range(2, len(train)):
         for order in (1, 2):

@@ -1,10 +1,11 @@
-"""Metrics against their definitions, and the scorers in their places."""
+"""Metrics agree with their definitions, and scorers with the metrics."""
 
 import pickle
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 
@@ -40,25 +41,89 @@ def test_scorers_are_negative_errors_of_the_reconstruction(quantizer, ecg):
     assert isinstance(neg_reconstruction_mse(quantizer, ecg.data), float)
 
 
+def percent(noise, signal):
+    return 100 * np.sqrt(np.sum(noise**2) / np.sum(signal**2))
+
+
 def test_prd_and_snr_follow_their_definitions(quantizer, ecg):
     X, X_hat = ecg.data, reconstruct(quantizer, ecg.data)
-    noise = np.sum((X - X_hat) ** 2)
-    plain = 100 * np.sqrt(noise / np.sum(X**2))
-    centered = 100 * np.sqrt(noise / np.sum((X - X.mean()) ** 2))
+    plain, record = percent(X - X_hat, X), percent(X - X_hat, X - X.mean())
+    windows = percent(X - X_hat, X - X.mean(axis=1, keepdims=True))
+    for one in (X.ravel(), X_hat.ravel(), None), (X, X_hat, np.zeros(len(X))):
+        np.testing.assert_allclose(prd(*one[:2], centered=False, groups=one[2]), plain)
+        np.testing.assert_allclose(prd(*one[:2], centered=True, groups=one[2]), record)
+        decibels = snr_db(*one[:2], groups=one[2])
+        np.testing.assert_allclose(decibels, -20 * np.log10(record / 100))
     np.testing.assert_allclose(prd(X, X_hat, centered=False), plain)
-    np.testing.assert_allclose(prd(X, X_hat, centered=True), centered)
-    np.testing.assert_allclose(snr_db(X, X_hat), -20 * np.log10(centered / 100))
-    shifted = prd(X + 5, X_hat + 5, centered=True)
-    np.testing.assert_allclose(shifted, centered)
+    np.testing.assert_allclose(prd(X, X_hat, centered=True), windows)
+    np.testing.assert_allclose(snr_db(X, X_hat), -20 * np.log10(windows / 100))
+    assert windows > record  # leaving groups out never flatters
+
+
+@pytest.fixture
+def two_records(quantizer, ecg):
+    """Two halves with different offsets, rows mixed: X, X_hat, labels, PRD of each."""
+    X, X_hat = ecg.data, reconstruct(quantizer, ecg.data)
+    groups = np.where(np.arange(len(X)) % 2, "b", "a")
+    alone = [
+        prd(X[groups == g].ravel(), X_hat[groups == g].ravel(), centered=True)
+        for g in "ab"
+    ]
+    offset = np.where(groups == "a", 0.0, 5.0)[:, np.newaxis]
+    return X + offset, X_hat + offset, groups, alone
+
+
+def test_offsets_between_records_are_no_signal(two_records):
+    X, X_hat, groups, alone = two_records
+    np.testing.assert_allclose(prd(X, X_hat, centered=True, groups=groups), alone)
+    np.testing.assert_allclose(
+        snr_db(X, X_hat, groups=groups), -20 * np.log10(np.divide(alone, 100))
+    )
+    assert prd(X.ravel(), X_hat.ravel(), centered=True) < 0.3 * max(alone)
+    assert prd(X, X_hat, centered=True) >= np.mean(alone)  # nor without groups
+
+
+def test_a_constant_added_to_one_record_changes_nothing(two_records):
+    X, X_hat, groups, _ = two_records
+    offset = np.where(groups == "b", -3.0, 0.0)[:, np.newaxis]
+    for labels in (groups, None):
+        np.testing.assert_allclose(
+            prd(X + offset, X_hat + offset, centered=True, groups=labels),
+            prd(X, X_hat, centered=True, groups=labels),
+        )
+
+
+def test_groups_come_in_the_order_of_their_labels(two_records):
+    X, X_hat, groups, (a, b) = two_records
+    renamed = np.where(groups == "a", 9, 1)
+    np.testing.assert_allclose(prd(X, X_hat, centered=True, groups=renamed), [b, a])
+    frame = pd.Series(groups, index=np.arange(len(X))[::-1])
+    np.testing.assert_allclose(prd(X, X_hat, centered=True, groups=frame), [a, b])
+    blocks = X.reshape(-1, 25, 10), X_hat.reshape(-1, 25, 10)
+    np.testing.assert_allclose(prd(*blocks, centered=True, groups=groups), [a, b])
+
+
+@pytest.mark.parametrize(
+    "groups", [["a"], [["a"], ["b"]], "a", np.empty(0), ["a", "b", "c"]]
+)
+def test_groups_are_one_label_for_each_window(groups):
+    X = [[1.0, 2.0], [3.0, 4.0]]
+    with pytest.raises(ValueError, match="expected one label for each window"):
+        prd(X, X, centered=True, groups=groups)
+    with pytest.raises(ValueError, match="expected one label for each window"):
+        prd([1.0, 2.0], [1.0, 2.0], centered=True, groups=["a", "b"])
 
 
 def test_extremes_are_infinite_and_not_nan():
-    constant = np.ones((2, 3))
-    assert prd(constant, constant, centered=True) == 0
-    assert snr_db(constant, constant) == np.inf
-    assert prd(constant, constant + 1, centered=True) == np.inf
-    assert snr_db(constant, constant + 1) == -np.inf
+    flat = np.array([[0.1] * 3, [0.3] * 3, [0.7] * 3])
+    assert prd(flat, flat, centered=True) == 0
+    assert snr_db(flat, flat) == np.inf
+    assert prd(flat, flat + 1, centered=True) == np.inf
+    assert snr_db(flat, flat + 1) == -np.inf
     np.testing.assert_allclose(prd([1e200, 0], [2e200, 0], centered=False), 100)
+    X, X_hat = [[1e200, 0], [1e-200, 0]], [[2e200, 0], [3e-200, 0]]
+    figures = prd(X, X_hat, centered=False, groups=[0, 1])
+    np.testing.assert_allclose(figures, [100, 200])
 
 
 def test_entropy_and_usage():
@@ -106,12 +171,15 @@ def test_bits_per_sample_count_all_tokens_of_a_window(ecg):
     )
 
 
-def test_neg_prd_is_the_centred_one(quantizer, ecg):
-    expected = -prd(ecg.data, reconstruct(quantizer, ecg.data), centered=True)
-    assert neg_prd(quantizer, ecg.data) == expected
+def test_neg_prd_is_centred_and_the_mean_over_groups(quantizer, ecg):
+    X, X_hat = ecg.data, reconstruct(quantizer, ecg.data)
+    assert neg_prd(quantizer, X) == -prd(X, X_hat, centered=True)
+    groups = np.arange(len(X)) % 3
+    expected = -np.mean(prd(X, X_hat, centered=True, groups=groups))
+    assert neg_prd(quantizer, X, groups=groups) == expected
 
 
-def test_heartbeats_are_found_missed_and_made_up(ecg):
+def test_heartbeats_are_found_missed_and_added(ecg):
     X = ecg.data
     assert heartbeat_f1(X, X, ecg.fs) == 1
     assert heartbeat_f1(X, X + 0.01 * np.sin(X), ecg.fs) > 0.99
@@ -152,7 +220,7 @@ def test_failed_candidates_are_not_chosen():
     assert lowest_rate_within(1e-3)(results) == 1
     with pytest.warns(UserWarning, match="is chosen"):
         assert lowest_rate_within(1e-9)(results) == 1
-    without_rate = search_results([np.nan, 0.5], [1e-5, 1.0])  # as latents have none
+    without_rate = search_results([np.nan, 0.5], [1e-5, 1.0])  # latents have none
     with pytest.warns(UserWarning, match="is chosen"):
         assert lowest_rate_within(1e-3)(without_rate) == 1
     with pytest.raises(ValueError, match="No candidate has both"):
@@ -168,7 +236,7 @@ def test_choosing_needs_both_scores_and_an_error():
 
 
 def test_heartbeats_of_little_signal(ecg):
-    """The detector reads and writes past the end of what is too short for it."""
+    """The detector reads and writes past the end of a short signal."""
     X = ecg.data.ravel()
     with pytest.raises(ValueError, match="250 samples at 360 Hz, expected two seconds"):
         heartbeat_f1(X[:250], X[:250], ecg.fs)
@@ -225,7 +293,7 @@ def test_errors_of_huge_signals_are_infinite(ecg):
     assert neg_reconstruction_mae(quantizer, np.abs(ecg.data) * 1e307) == -np.inf
 
 
-def test_signals_of_other_shapes_are_refused_before_they_are_copied():
+def test_signals_of_different_shapes_are_refused_before_they_are_copied():
     huge = np.broadcast_to(1.0, (2, 2**40))
     with pytest.raises(ValueError, match="expected the same"):
         prd(huge, huge[:1], centered=True)
