@@ -2,11 +2,7 @@
 
 import sys
 
-if __name__ == "__main__":
-    try:
-        from sktok._command_line import main  # takes a second
+from sktok._command_line import main
 
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("sktok: interrupted", file=sys.stderr)
-        sys.exit(130)
+if __name__ == "__main__":
+    sys.exit(main())

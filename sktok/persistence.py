@@ -1,76 +1,61 @@
-"""Fitted tokenizers in files that run no code when they are loaded.
+"""Files of fitted tokenizers that load without executing code.
 
-A pickle, which :func:`joblib.dump` writes, can run any code when it is loaded. The
-files of :func:`save` hold arrays, numbers, strings, and the names of known types, in
-the format of skops; :func:`load` refuses whatever else is in them.
+A pickle, which :func:`joblib.dump` writes, can execute any code when it is loaded. The
+files of :func:`save` are in the format of skops and hold arrays, numbers, strings and
+the names of known types. :func:`load` refuses everything else.
 """
 
 import copy
 import io
 import json
-import os
-import tempfile
+import math
+import re
+import warnings
 import zipfile
+from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 
-from sktok._blocks import BlockSegmenter
-from sktok._gain_shape import GainShapeTokenizer
-from sktok._quantizers import BinQuantizer, VectorQuantizer
+import sktok
+from sktok._estimator import FORMAT, is_fitted
+from sktok._files import whole_file
 from sktok._rows import LONGEST_WINDOW
-from sktok._scaling import AmplitudeScaler
-from sktok._tokenizer import ConvAETokenizer
+from sktok._steps import steps_of, unwrap, walk
 
 __all__ = ["load", "save"]
 
-_ESTIMATORS = (
-    AmplitudeScaler,
-    BinQuantizer,
-    BlockSegmenter,
-    ConvAETokenizer,
-    GainShapeTokenizer,
-    VectorQuantizer,
-)
-_NETWORKS = "sktok.networks.ContextualAutoencoder", "sktok.networks.DimReduction"
-# What a file may hold beside arrays and plain values: skops itself trusts all of
-# scikit-learn, of which some read files or call functions that they are given.
-_ALLOWED = {
-    *(
-        ("ObjectNode", f"{cls.__module__}.{cls.__qualname__}")
-        for cls in (*_ESTIMATORS, Pipeline)
-    ),
-    *(("TypeNode", name) for name in ("builtins.int", "builtins.str", *_NETWORKS)),
-    ("ConstructorFromReduceNode", "builtins.range"),
-    ("PartialNode", "functools.partial"),
-}
 _PLAIN = "DictNode JsonNode ListNode NdArrayNode RandomStateNode TupleNode".split()
-_TRUSTED = [name for _, name in _ALLOWED]
 
 
 def save(tokenizer, path):
-    """Write a fitted tokenizer to a file that runs no code when it is loaded.
+    """Write a fitted tokenizer to a file that loads without executing code.
 
-    The file appears once it is whole: an interruption, or a full disk, leaves what was
-    there before.
+    The file gets its name once it is complete. After an interruption or a full disk,
+    the previous file is unchanged.
 
     Parameters
     ----------
     tokenizer : estimator or Pipeline
-        Fitted estimators of sktok, in a Pipeline or by themselves; of a search, the
-        best one.
+        Fitted estimators of sktok, alone or in a Pipeline. Of a search, the best
+        estimator is saved. The last steps of a Pipeline need not be fitted yet.
 
     path : path-like
         Name of the file, such as ``"tokenizer.skops"``, which is replaced if it exists.
 
     Raises
     ------
+    NotFittedError
+        If no step of the tokenizer is fitted.
     OSError
         If the file cannot be written.
     TypeError
-        If the tokenizer holds what such a file may not, as a network of one's own, or
-        other estimators of scikit-learn.
+        If the tokenizer holds an unsupported object, for example a custom network or
+        another estimator of scikit-learn.
 
     See Also
     --------
@@ -79,7 +64,7 @@ def save(tokenizer, path):
     Notes
     -----
     Pipelines are saved without their cache (`memory`). A tokenizer that `partial_fit`
-    has not completed can be trained on where it is loaded.
+    has not completed can be trained further after loading.
 
     Examples
     --------
@@ -98,43 +83,27 @@ def save(tokenizer, path):
     """
     import skops.io
 
-    tokenizer = getattr(tokenizer, "best_estimator_", tokenizer)  # of a search
-    tokenizer = copy.deepcopy(tokenizer)
-    _drop_cache(tokenizer)
+    tokenizer = copy.deepcopy(unwrap(tokenizer))
     try:
+        _set_everywhere(tokenizer, memory=None)
         content = skops.io.dumps(tokenizer)
-        _check_files(content)
-    except Exception as error:  # of many types, by what it cannot hold
+        _check_files(_unpack(content))
+    except Exception as error:  # skops raises many types
         raise TypeError(
-            "The tokenizer holds what no file may that runs no code when it is loaded, "
-            f"such as a network of your own ({error}): use joblib.dump, for people who "
-            "trust you."
+            "The tokenizer holds an object that a safe file cannot hold, such as a "
+            f"custom network ({error}): use joblib.dump, and load that file only where "
+            "you trust it."
         ) from error
-    path = Path(path)
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=f".{path.name}."
-    ) as folder:
-        unfinished = Path(folder, path.name)
-        with open(unfinished, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-
-
-def _drop_cache(tokenizer):
-    """Forget where Pipelines cache: a folder that others may have filled."""
-    for name in ("tokenizer", "tokenizer_"):
-        if hasattr(tokenizer, name):
-            _drop_cache(getattr(tokenizer, name))
-    if isinstance(tokenizer, Pipeline):
-        tokenizer.memory = None
-        for _, step in tokenizer.steps:
-            _drop_cache(step)
+    if not _fitted_steps(tokenizer):
+        raise NotFittedError(
+            f"This {type(tokenizer).__name__} is not fitted: fit it before saving."
+        )
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def load(path):
-    """Read a tokenizer that `save` wrote; no code of the file runs.
+    """Read a tokenizer that `save` wrote, without executing code of the file.
 
     Parameters
     ----------
@@ -144,19 +113,25 @@ def load(path):
     Returns
     -------
     estimator or Pipeline
-        The fitted tokenizer, on the CPU. Its tokens are those of the one saved.
+        The fitted tokenizer, on the CPU. It gives the same tokens as the saved one.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, is of a later version of the format, or holds anything
-        else than a tokenizer of sktok.
+        If the file is damaged, has a later version of the format, or holds anything
+        other than a tokenizer of sktok.
 
     See Also
     --------
-    save : Writes it.
+    save : Writes the file.
+
+    Notes
+    -----
+    Before it is returned, a copy of the tokenizer is tested on the CPU with one flat
+    window. Parameters such as `device` keep their values: if ``device="cuda"`` is not
+    available, change it by `set_params`.
 
     Examples
     --------
@@ -177,64 +152,169 @@ def load(path):
     if not path.is_file():
         raise FileNotFoundError(f"There is no tokenizer {path}.")
     content = path.read_bytes()
-    try:
-        _check_files(content)
-        tokenizer = skops.io.loads(content, trusted=_TRUSTED)
-        _rehearse(tokenizer)
-        _drop_cache(tokenizer)
-    except Exception as error:  # a damaged file leads to errors of any type
+    number, release = saved_by(content)
+    if number > FORMAT:
         raise ValueError(
-            f"{path} is damaged, or holds no tokenizer that sktok.persistence.save "
-            f"wrote; nothing of it was run. {type(error).__name__}: {error}"
+            f"{path} was saved by sktok {release} in format {number}, and sktok "
+            f"{sktok.__version__} reads formats up to {FORMAT}: load it with the "
+            "release that saved it, or a later one."
+        )
+    try:
+        _check_files(_unpack(content))
+        with warnings.catch_warnings():
+            # Another version of scikit-learn, or a test without feature names, is no
+            # damage, even where warnings are errors: the smoke test decides.
+            warnings.simplefilter("ignore", UserWarning)
+            trusted = [name for _, name in _allowed()]
+            tokenizer = skops.io.loads(content, trusted=trusted)
+            _set_everywhere(tokenizer, memory=None)  # others may have filled the cache
+            _smoke_test(tokenizer)
+    except MemoryError:  # it depends on the machine: `_check_files` limits all sizes
+        raise
+    except Exception as error:  # a damaged file causes errors of any type
+        raise ValueError(
+            f"{path} is damaged or holds no tokenizer that sktok.persistence.save "
+            f"wrote; no code of it was executed. {type(error).__name__}: {error}"
         ) from error
     return tokenizer
 
 
-def _check_files(content):
-    """Raise if an archive holds anything but what belongs to a tokenizer.
+def saved_by(content):
+    """The format and the release of sktok in the bytes of a file, or ``(0, None)``."""
+    try:
+        schema = _unpack(content)["schema.json"].decode()
+    except Exception:  # `load` says what is wrong
+        return 0, None
+    value = r'": \{[^{}]*"content": "(?:\\")?([\w.+]{1,40})'
+    number = re.search(f'"_sktok_format{value}', schema)
+    release = re.search(f'"_sktok_version{value}', schema)
+    number = number[1] if number and number[1].isdecimal() else 0
+    return int(number), release and release[1]
 
-    What it unpacks to must not be larger than it is, nor must it be read twice.
+
+@cache
+def _allowed():
+    """The kinds of node and the types that a file may hold, except plain values.
+
+    skops itself trusts all of scikit-learn, where some estimators read files or call
+    functions.
     """
+    from sktok import networks  # imports torch
+
+    types = [("ObjectNode", cls) for cls in _estimators()]
+    types += [("TypeNode", cls) for cls in _classes_of(networks)]
+    nodes = {
+        ("TypeNode", "builtins.int"),
+        ("TypeNode", "builtins.str"),
+        ("ConstructorFromReduceNode", "builtins.range"),
+        ("PartialNode", "functools.partial"),
+    }
+    for node, cls in types:
+        # A module that became a package exports the classes of earlier files.
+        for module in (cls.__module__, cls.__module__.rpartition(".")[0]):
+            nodes.add((node, f"{module}.{cls.__qualname__}"))
+    return nodes
+
+
+def _estimators():
+    """The types of tokenizers that a file may hold."""
+    return Pipeline, *(c for c in _classes_of(sktok) if issubclass(c, BaseEstimator))
+
+
+def _classes_of(module):
+    public = [getattr(module, name) for name in module.__all__]
+    return [value for value in public if isinstance(value, type)]
+
+
+def _set_everywhere(tokenizer, **values):
+    """Set parameters of these names in a tokenizer and in all estimators in it."""
+    for step in walk(tokenizer):
+        for name in step.get_params():
+            last = name.rpartition("__")[2]
+            if last in values:
+                step.set_params(**{name: values[last]})
+
+
+def _unpack(content):
+    """The files in an archive, which must not be larger than the archive, by name."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        sizes = {file.filename: file.file_size for file in archive.infolist()}
         if sum(file.file_size for file in archive.infolist()) > len(content):
-            raise ValueError("what it unpacks to is larger than the file")
-        for name in sizes:
-            if name.endswith(".npy"):
-                array = np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
-                if array.dtype.kind == "f" and not np.isfinite(array).all():
-                    raise ValueError(f"{name} has values that are not finite")
-        _check_schema(archive.read("schema.json"), sizes)
+            raise ValueError("it unpacks to more bytes than the file has")
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
-def _check_schema(schema, sizes):
-    """Raise if the schema names more than is allowed, or one file many times."""
+def _check_files(files):
+    """Raise if there is anything that does not belong to a tokenizer."""
+    for name, file in files.items():
+        if name != "schema.json":
+            array = _read_array(file)
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{name} has values that are not finite")
+    _check_schema(files)
+
+
+def _read_array(file):
+    """The array in a .npy file, whose header must not claim more than it holds."""
+    buffer = io.BytesIO(file)
+    version = np.lib.format.read_magic(buffer)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(buffer)
+    if version != (1, 0) or math.prod(shape) * dtype.itemsize > len(file):
+        raise ValueError("an array claims more values than its file holds")
+    return np.load(io.BytesIO(file), allow_pickle=False)
+
+
+def _check_schema(files):
+    """Raise if the schema names a type that is not allowed, or a file many times."""
     n_bytes = 0
 
     def check(node):
         nonlocal n_bytes
         loader = node.get("__loader__")
         name = f"{node.get('__module__')}.{node.get('__class__')}"
-        if loader not in (None, *_PLAIN) and (loader, name) not in _ALLOWED:
+        if loader not in (None, *_PLAIN) and (loader, name) not in _allowed():
             raise ValueError(f"it holds a {name}")
-        n_bytes += sizes.get(node.get("file"), 0)
-        if n_bytes > sum(sizes.values()):
-            raise ValueError("it reads its arrays again and again")
+        n_bytes += len(files.get(node.get("file"), b""))
+        if n_bytes > sum(map(len, files.values())):
+            raise ValueError("it reads its arrays several times")
         return node
 
-    json.loads(schema, object_hook=check)
+    json.loads(files["schema.json"], object_hook=check)
 
 
-def _rehearse(tokenizer):
-    """Raise unless a tokenizer turns a flat window into tokens and back."""
-    if not isinstance(tokenizer, (Pipeline, *_ESTIMATORS)):
+def _smoke_test(tokenizer):
+    """Raise unless the fitted steps transform a flat window, and transform it back.
+
+    The test runs on a copy without parameters that depend on the machine or its
+    packages, such as `device`: they say nothing about the file.
+    """
+    if not isinstance(tokenizer, _estimators()):
         raise TypeError(f"it holds a {type(tokenizer).__name__}")
-    row_shape = getattr(tokenizer, "row_shape_", (tokenizer.n_features_in_,))
-    if np.prod(row_shape, dtype=float) > LONGEST_WINDOW:
+    tokenizer = copy.deepcopy(tokenizer)
+    _set_everywhere(tokenizer, device="cpu", n_candidates=1)
+    estimators = [step for step in walk(tokenizer) if not isinstance(step, Pipeline)]
+    for step in estimators:
+        if hasattr(step, "set_output"):
+            step.set_output(transform="default")
+    row_shape = getattr(estimators[0], "row_shape_", (estimators[0].n_features_in_,))
+    if math.prod(row_shape) > LONGEST_WINDOW:
         raise ValueError(f"it has windows of shape {row_shape}")
-    steps = [step for _, step in getattr(tokenizer, "steps", [("", tokenizer)])]
-    first = next(step for step in steps if step not in ("passthrough", None))
-    # At a level that it was fitted to: it may refuse another.
-    level = np.median(getattr(first, "offsets_", getattr(first, "data_min_", 0.0)))
-    tokens = tokenizer.transform(np.full((1, *row_shape), level))
-    tokenizer.inverse_transform(tokens)
+    steps = _fitted_steps(tokenizer)
+    if not steps:
+        raise ValueError("none of its steps is fitted")
+    # A value within the range of the training data: some estimators refuse others.
+    names = ("offsets_", "data_min_")
+    levels = [
+        getattr(e, name) for e in estimators for name in names if hasattr(e, name)
+    ]
+    X = np.full((1, *row_shape), np.median(levels[0]) if levels else 0.0)
+    for step in steps:
+        X = step.transform(X)
+    for step in reversed(steps):
+        X = step.inverse_transform(X)
+    if not np.isfinite(X).all():
+        raise ValueError("it decodes to values that are not finite")
+
+
+def _fitted_steps(tokenizer):
+    """The steps before the first one that is not fitted, for example in a stream."""
+    return list(takewhile(is_fitted, steps_of(tokenizer)))

@@ -1,4 +1,4 @@
-"""The command line, end to end, on WFDB records in files."""
+"""The command line, from WFDB records to tokens and back."""
 
 import contextlib
 import json
@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 import wfdb
 from sklearn.pipeline import make_pipeline
 
+import sktok.__main__
 from sktok import (
     AmplitudeScaler,
     BinQuantizer,
@@ -31,7 +33,7 @@ from sktok.metrics import describe, reconstruct
 from sktok.persistence import load, save
 
 COMMAND = [sys.executable, "-m", "sktok"]
-COMMANDS = ("fit", "tokenize", "restore", "inspect")
+COMMANDS = ("fit", "tokenize", "decode", "inspect")
 FS = 360
 
 
@@ -53,7 +55,7 @@ def write_record(path, signal, fs=FS):
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory, ecg):
-    """A folder with records of a minute, one with a gap, and a tokenizer."""
+    """A folder with records of one minute, one with a gap, and a tokenizer."""
     home = tmp_path_factory.mktemp("command_line")
     minutes = ecg.data[:430].reshape(5, -1).copy()
     for name, minute in zip("abc", minutes[:3], strict=True):
@@ -75,7 +77,7 @@ def home(tmp_path_factory, ecg):
 
 @pytest.fixture
 def folder(home, tmp_path, monkeypatch):
-    """An empty folder, with the home as its folder `home`, to be in."""
+    """An empty working folder that links to `home`."""
     (tmp_path / "home").symlink_to(home)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -88,7 +90,7 @@ def run(*arguments, **options):
 
 
 def error_of(capsys, *arguments):
-    """The line on standard error with which a command fails."""
+    """The line that a failing command writes to standard error."""
     capsys.readouterr()
     assert main(list(map(str, arguments))) == 1
     shown = capsys.readouterr()
@@ -97,18 +99,19 @@ def error_of(capsys, *arguments):
     return shown.err
 
 
-def test_fit_writes_a_tokenizer_and_tells_how_good_it_is(home):
+def test_fit_writes_a_tokenizer_and_describes_it(home):
     tokenizer = load(home / "ecg.skops")
     assert tokenizer["tokenize"].get_params()["verbose"] == 0
     assert tokenizer["tokenize"].n_steps_ == 5
     shown = (home / "fit.txt").read_text()
     for records in (["a", "b"], ["c"]):
         ecg = load_wfdb([home / "ward" / name for name in records])
-        assert str(describe(tokenizer, ecg.data, fs=FS, unit="mV")) in shown
+        description = describe(tokenizer, ecg.data, fs=FS, unit="mV", groups=ecg.record)
+        assert str(description) in shown
     assert "172 of 250 samples" in shown
 
 
-def test_the_seed_decides_what_is_learned(folder, ecg, capsys):
+def test_the_seed_determines_the_tokenizer(folder, ecg, capsys):
     tokens = {}
     for out, seed in {"first": "0", "same": "0", "other": "1"}.items():
         arguments = ["fit", "home/ward/a", "--max-steps", "5", "--seed", seed]
@@ -132,54 +135,54 @@ def test_tokenize_writes_a_corpus(home):
     assert "1 records, 1 patients, 86 windows, 1 missing windows, 2,128 ids" in shown
 
 
-def test_restored_records_are_what_the_tokenizer_makes_of_them(folder, home):
+def test_decoded_records_are_the_reconstruction_of_the_tokenizer(folder, home):
     done = run(
-        *("restore", "home/corpus", "--tokenizer", "home/ecg.skops"),
-        *("--out", "new/restored"),
+        *("decode", "home/corpus", "--tokenizer", "home/ecg.skops"),
+        *("--out", "new/decoded"),
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(path.name for path in Path("new").iterdir()) == ["restored"]
+    assert sorted(path.name for path in Path("new").iterdir()) == ["decoded"]
     tokenizer = load(home / "ecg.skops")
     for name in ("a", "gap"):
         original = load_wfdb(home / "ward" / name, missing="drop")
-        restored = load_wfdb(Path("new/restored", name), missing="drop")
-        assert (restored.fs, restored.unit) == (FS, "mV")
-        assert restored.lead[0] == original.lead[0]
-        np.testing.assert_array_equal(restored.start, original.start)
+        decoded = load_wfdb(Path("new/decoded", name), missing="drop")
+        assert (decoded.fs, decoded.unit) == (FS, "mV")
+        assert decoded.lead[0] == original.lead[0]
+        np.testing.assert_array_equal(decoded.start, original.start)
         expected = reconstruct(tokenizer, original.data)
         step = np.ptp(expected) / 65_000
-        np.testing.assert_allclose(restored.data, expected, rtol=0, atol=step)
+        np.testing.assert_allclose(decoded.data, expected, rtol=0, atol=step)
     assert len(original.data) == 85  # of 86: one was missing
-    assert len(load_wfdb("new/restored/gap", missing="keep").data) == 86
+    assert len(load_wfdb("new/decoded/gap", missing="keep").data) == 86
 
 
-def test_records_without_a_valid_window_are_restored_as_such(folder, home, capsys):
+def test_records_without_a_valid_window_are_decoded_as_invalid(folder, home, capsys):
     write_record(folder / "none", np.r_[np.nan, np.zeros(249)])
     tokenizer = ["--tokenizer", "home/ecg.skops"]
     assert main(["tokenize", "none", *tokenizer, "--out", "corpus"]) == 0
-    assert main(["restore", "corpus", *tokenizer, "--out", "restored"]) == 0
+    assert main(["decode", "corpus", *tokenizer, "--out", "decoded"]) == 0
     with pytest.raises(ValueError, match="1 of the 1 windows of record none hold inv"):
-        load_wfdb("restored/none")
+        load_wfdb("decoded/none")
 
 
-def test_windows_come_back_where_they_were(folder, home, ecg, capsys):
-    """A corpus of the library, whose record begins late and has a gap."""
+def test_decoded_windows_keep_their_positions(folder, home, ecg, capsys):
+    """The record of this corpus begins late and has a gap."""
     rows = np.r_[2:5, 8:10]
     part = {key: ecg[key][rows] for key in ("data", "record", "groups")}
     part |= {"start": 250 * rows, "fs": 250.5, "unit": None}
     tokenizer = load("home/ecg.skops")
     write_corpus("corpus", part, tokenizer, validation=[])
-    arguments = ["corpus", "--tokenizer", "home/ecg.skops", "--out", "restored"]
-    assert main(["restore", *arguments]) == 0
-    restored = load_wfdb("restored/208", missing="drop")
-    assert (restored.fs, restored.unit) == (250.5, "NU")
-    np.testing.assert_array_equal(restored.start, 250 * rows)
-    assert len(load_wfdb("restored/208", missing="keep").data) == 10
+    arguments = ["corpus", "--tokenizer", "home/ecg.skops", "--out", "decoded"]
+    assert main(["decode", *arguments]) == 0
+    decoded = load_wfdb("decoded/208", missing="drop")
+    assert (decoded.fs, decoded.unit) == (250.5, "NU")
+    np.testing.assert_array_equal(decoded.start, 250 * rows)
+    assert len(load_wfdb("decoded/208", missing="keep").data) == 10
     journal = Path("corpus", "records.jsonl")
     damaged = journal.read_text().replace("[[500, 3]", "[[-500, 3]")
     journal.write_text(damaged)
     arguments[-1] = "other"
-    assert "do not lie where they could" in error_of(capsys, "restore", *arguments)
+    assert "have impossible positions" in error_of(capsys, "decode", *arguments)
     assert not Path("other").exists()
 
 
@@ -224,32 +227,39 @@ def test_inspect_tokenizers_that_are_not_trained(folder, ecg, capsys):
     facts = json.loads(capsys.readouterr().out)
     assert facts["estimators"][:2] == ["GainShapeTokenizer", "AmplitudeScaler"]
     assert facts["block_size"] == 10
-    assert "amplitude_range" not in facts  # that of shapes would mislead
+    assert "amplitude_range" not in facts  # that of shapes is not one of the signal
     save(AmplitudeScaler().fit(ecg.data), "scaler.skops")
     assert "n_tokens_" in error_of(capsys, "inspect", "scaler.skops")
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, None])
-def test_help_suffices(command, capsys):
+def test_each_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as done:
         main([command, "--help"] if command else ["--help"])
     assert done.value.code == 0
     shown = capsys.readouterr().out
     if command:
-        assert f"  python -m sktok {command} " in shown
+        assert f"  sktok {command} " in shown
         assert "Writes " in shown or "writes nothing" in shown
     else:
         assert all(f"\n    {name} " in shown for name in COMMANDS)
 
 
-def test_help_imports_no_torch():
+def test_help_imports_nothing_slow():
     code = (
         "import sys; from sktok._command_line import main\n"
         "try: main(['--help'])\n"
-        "finally: print('torch' in sys.modules, 'wfdb' in sys.modules)"
+        "finally: print({'torch', 'wfdb', 'skops', 'sktok.corpus'} & set(sys.modules))"
     )
     shown = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert shown.endswith("False False\n")
+    assert shown.endswith("set()\n")
+
+
+def test_the_console_script_is_the_module():
+    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    scripts = tomllib.loads(pyproject.read_text())["project"]["scripts"]
+    assert scripts == {"sktok": "sktok._command_line:main"}
+    assert main is sktok.__main__.main
 
 
 def test_version(capsys):
@@ -269,7 +279,7 @@ def test_version(capsys):
         ["fit", "ward/a", "--out", "x", "--n-tokens", "1"],
         ["fit", "ward/a", "--out", "x", "--max-steps", "many"],
         ["tokenize", "--tokenizer", "x", "--out", "y"],
-        ["restore", "x", "--tokenizer", "y", "--out", "z", "--scale", "record"],
+        ["decode", "x", "--tokenizer", "y", "--out", "z", "--scale", "record"],
     ],
 )
 def test_wrong_usage(arguments, capsys):
@@ -288,7 +298,7 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
     assert "kept exists" in error_of(capsys, *fit, "kept", "--overwrite")
     tokenizer = ["--tokenizer", "home/ecg.skops", "--out", "kept"]
     assert "kept exists" in error_of(capsys, "tokenize", "home/ward/a", *tokenizer)
-    assert "kept exists" in error_of(capsys, "restore", "home/corpus", *tokenizer)
+    assert "kept exists" in error_of(capsys, "decode", "home/corpus", *tokenizer)
     assert not any(Path("kept").iterdir())
     assert main([*fit, "kept.skops", "--overwrite"]) == 0
     assert load("kept.skops")["tokenize"].n_steps_ == 1
@@ -299,7 +309,10 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
     [
         ("fit home/ward/z --out x", r"no WFDB header home/ward/z\.hea"),
         ("fit home/ward/a.hea --out x", "without extension, such as home/ward/a"),
-        ("fit home/ward/a --out home/ward/a.hea/x", "a.hea cannot be written to"),
+        (
+            "fit home/ward/a --out home/ward/a.hea/x",
+            "No file can be written to home",
+        ),
         ("fit home/ward/a home/ward/./a --out x", "ward/./a is named twice"),
         ("fit home/ward/a --out x --channel V1", "no channel 'V1': its 1 leads are ML"),
         ("fit home/ward/a home/ward/slow --out x", "differ in sampling frequency"),
@@ -307,10 +320,13 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
         ("fit home/ward/a --test home/ward/../ward/a --out x", "is named twice"),
         ("fit home/ward/gap --out x", "1 of the 86 windows of record gap hold invalid"),
         ("fit home/ward/a --out x --block-size 251", "block_size=251 is larger than"),
-        ("tokenize home/ward/a --tokenizer none --out x", "There is no tokenizer none"),
+        (
+            "tokenize home/ward/a --tokenizer none --out x",
+            "There is no tokenizer none",
+        ),
         (
             "tokenize home/ward/a --tokenizer home/ward/a.hea --out x",
-            r"a\.hea is damaged, or holds no tokenizer.*A pickle.*can run any code",
+            r"a\.hea is damaged or holds no tokenizer.*A pickle can execute any code",
         ),
         (
             "tokenize home/ward/a home/ward/slow --tokenizer home/ecg.skops --out x",
@@ -325,11 +341,14 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
             "--validation-records home/ward/b",
             "names home/ward/b, but the records are a, b",
         ),
-        ("restore home/ward --tokenizer home/ecg.skops --out x", "no sktok.corpus"),
-        ("restore home/corpus --tokenizer none --out x", "There is no tokenizer none"),
+        ("decode home/ward --tokenizer home/ecg.skops --out x", "no sktok.corpus"),
+        (
+            "decode home/corpus --tokenizer none --out x",
+            "There is no tokenizer none",
+        ),
         ("inspect home/corpus home/ward/a", "is a folder"),
-        ("inspect none", "There is no tokenizer and no corpus none"),
-        ("inspect home/ward/a", "home/ward/a is a record: the file of a tokenizer"),
+        ("inspect none", "There is no tokenizer none"),
+        ("inspect home/ward/a", "home/ward/a is a record, expected the file of"),
     ],
 )
 def test_errors_are_one_clear_line(folder, capsys, arguments, message):
@@ -365,43 +384,43 @@ def test_a_pickle_is_not_loaded(folder, home, capsys):
     assert "A pickle" in error_of(capsys, "inspect", "ecg.joblib")
 
 
-def test_tokens_of_another_tokenizer_are_not_restored(folder, home, ecg, capsys):
+def test_tokens_of_another_tokenizer_are_not_decoded(folder, home, ecg, capsys):
     save(BlockSegmenter(10).fit(ecg.data), "blocks.skops")
-    arguments = ["restore", "home/corpus", "--tokenizer", "blocks.skops", "--out", "x"]
-    assert "Load the tokenizer that made them" in error_of(capsys, *arguments)
+    arguments = ["decode", "home/corpus", "--tokenizer", "blocks.skops", "--out", "x"]
+    assert "Load the tokenizer that made the" in error_of(capsys, *arguments)
     assert not Path("x").exists()
 
 
-def test_records_without_a_frequency_are_not_restored(folder, ecg, capsys):
+def test_records_without_a_frequency_are_not_decoded(folder, ecg, capsys):
     write_corpus("corpus", [ecg.data[:2]], load("home/ecg.skops"), validation=[])
     arguments = ["corpus", "--tokenizer", "home/ecg.skops", "--out", "x"]
-    said = error_of(capsys, "restore", *arguments)
-    assert "does not tell the sampling frequency of record 0" in said
+    said = error_of(capsys, "decode", *arguments)
+    assert "does not store the sampling frequency of record 0" in said
     assert not Path("x").exists()
 
 
-def test_records_are_restored_by_names_that_wfdb_allows(folder, ecg, capsys):
+def test_decoded_records_have_names_that_wfdb_allows(folder, ecg, capsys):
     tokenizer = ["--tokenizer", "home/ecg.skops"]
     for name in ("x/a", "y/a", "x_a"):
         write_record(folder / name, ecg.data[:2])
-    # Two of one name are known by their whole paths.
+    # Two records of one name have their whole paths as names.
     assert main(["tokenize", "x/a", "y/a", *tokenizer, "--out", "corpus"]) == 0
-    assert main(["restore", "corpus", *tokenizer, "--out", "restored"]) == 0
-    names = sorted(path.stem for path in Path("restored").glob("*.hea"))
+    assert main(["decode", "corpus", *tokenizer, "--out", "decoded"]) == 0
+    names = sorted(path.stem for path in Path("decoded").glob("*.hea"))
     assert names == ["x_a", "y_a"]
     journal = Path("corpus", "records.jsonl")
     journal.write_text(journal.read_text().replace("y/a", "x a"))
-    said = error_of(capsys, "restore", "corpus", *tokenizer, "--out", "other")
-    assert "x/a and x a would both be restored as x_a" in said
+    said = error_of(capsys, "decode", "corpus", *tokenizer, "--out", "other")
+    assert "x/a and x a would both be written as x_a" in said
 
 
-def test_warnings_are_a_line_too(folder, capsys):
+def test_warnings_are_one_line(folder, capsys):
     arguments = ["--tokenizer", "home/ecg.skops", "--out", "corpus"]
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert main(["tokenize", "home/ward/a", *arguments, "--validation", "0.5"]) == 0
     said = capsys.readouterr().err
-    assert re.fullmatch("sktok: warning: .*all 1 patients on one side.*\n", said)
+    assert re.fullmatch("sktok: warning: .*puts all 1 patients.*\n", said)
 
 
 def test_ctrl_c_leaves_nothing_half_written(folder):
@@ -435,13 +454,13 @@ def test_ctrl_c_leaves_nothing_half_written(folder):
     assert [path.name for path in folder.iterdir()] == ["home"]
 
 
-def test_an_interrupted_restore_leaves_nothing(folder, monkeypatch, capsys):
+def test_an_interrupted_decode_leaves_nothing(folder, monkeypatch, capsys):
     def interrupt(*_, write_dir, **__):
         Path(write_dir, "half").touch()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(wfdb, "wrsamp", interrupt)
     arguments = ["home/corpus", "--tokenizer", "home/ecg.skops", "--out", "x"]
-    assert main(["restore", *arguments]) == 130
+    assert main(["decode", *arguments]) == 130
     assert capsys.readouterr().err == "sktok: interrupted\n"
     assert [path.name for path in folder.iterdir()] == ["home"]

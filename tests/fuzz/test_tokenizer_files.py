@@ -1,4 +1,4 @@
-"""Files of fitted tokenizers that were cut, flipped and forged."""
+"""Files of fitted tokenizers that are cut, altered and forged."""
 
 import io
 import zipfile
@@ -36,7 +36,7 @@ PATH = FOLDER / "tokenizer.skops"
 
 @cache
 def saved(name):
-    """The content of a file, and the files in it, by their names."""
+    """The content of a file, and the files in the archive by name."""
     save(TOKENIZERS[name].fit(WINDOWS), PATH)
     content = PATH.read_bytes()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -45,7 +45,7 @@ def saved(name):
 
 @st.composite
 def forgeries(draw, name):
-    """The file with other bytes; or an archive that is sound, of forged files."""
+    """The file with altered bytes, or an intact archive of forged files."""
     content, files = saved(name)
     if draw(st.booleans()):
         return draw(forge_bytes(content))
@@ -58,7 +58,7 @@ def forgeries(draw, name):
 
 
 def packed(files):
-    """An archive of these files, with their checksums."""
+    """An archive of these files with correct checksums."""
     result = io.BytesIO()
     with zipfile.ZipFile(result, "w") as archive:
         for name, content in files.items():
@@ -68,7 +68,7 @@ def packed(files):
 
 @fuzz(0.01, name=st.sampled_from(sorted(TOKENIZERS)), data=st.data())
 def test_load(name, data):
-    """A file that is loaded makes tokens and windows, or says why not."""
+    """A file that loads gives tokens and windows, or raises a documented error."""
     content = data.draw(forgeries(name))
     PATH.write_bytes(content)
     tokenizer = judge(f"load: {name}", lambda: load(PATH), ValueError)

@@ -1,0 +1,63 @@
+"""The command line: WFDB records to tokens in files, and back.
+
+`_parser` defines the arguments and imports nothing slow, `_commands` does the work, and
+`_facts` describes tokenizers and corpora.
+"""
+
+import os
+import sys
+import warnings
+
+from sktok._command_line._parser import build_parser
+
+
+def main(argv=None):
+    """Run a command and report errors, warnings and interruptions in one line each.
+
+    Parameters
+    ----------
+    argv : list of str or None, default=None
+        The arguments; `None` takes those of the process.
+
+    Returns
+    -------
+    int
+        The exit code: 0 if the command is done, 1 if the files or their content are
+        wrong, 130 if it was interrupted. Wrong usage raises `SystemExit` with code 2.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            arguments = build_parser().parse_args(argv)
+            from sktok._command_line import _commands  # slow
+
+            getattr(_commands, arguments.command)(arguments)
+            _flush()
+        except KeyboardInterrupt:
+            print("sktok: interrupted", file=sys.stderr)
+            return 130
+        except (MemoryError, OSError, TypeError, ValueError) as error:
+            print(f"sktok: error: {_one_line(error)}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _show_warning(message, *_, **__):
+    print(f"sktok: warning: {message}", file=sys.stderr)
+
+
+def _flush():
+    """Write buffered output now, while an error can still be reported."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python flushes again when it exits, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def _one_line(error):
+    """The message of an error and its notes."""
+    message = str(error) or "There is not enough memory"
+    parts = [message, *getattr(error, "__notes__", [])]
+    return " ".join(". ".join(part.rstrip(".") for part in parts).split()) + "."

@@ -1,0 +1,78 @@
+"""Properties of tokenizers and corpora, by name, and their text."""
+
+import math
+from dataclasses import asdict
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from sktok._steps import walk
+from sktok.corpus import Vocabulary
+from sktok.persistence import saved_by
+
+
+def tokenizer_facts(path, tokenizer):
+    """The properties of a tokenizer and of its file, ready for JSON."""
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    n_bits = math.log2(vocabulary.n_tokens) * vocabulary.tokens_per_window
+    steps = [step for step in walk(tokenizer) if not isinstance(step, Pipeline)]
+    facts = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "saved_by_sktok": saved_by(path.read_bytes())[1],
+        **asdict(vocabulary),
+        "bits_per_sample_at_most": round(n_bits / vocabulary.window_length, 4),
+        "estimators": [type(step).__name__ for step in steps],
+    }
+    for step in steps:
+        if hasattr(step, "block_size"):
+            facts["block_size"] = step.block_size
+        if hasattr(step, "loss_curve_"):
+            facts["training_steps"] = step.n_steps_
+            facts["last_training_loss"] = step.loss_curve_[-1]
+            facts["training_is_complete"] = step.is_complete_
+    if hasattr(steps[0], "data_range_"):  # later steps do not scale the signal itself
+        low = steps[0].data_min_
+        facts["amplitude_range"] = [low, low + steps[0].data_range_]
+    return facts
+
+
+def corpus_facts(folder, corpus):
+    """The properties of a corpus, ready for JSON."""
+    vocabulary, first = corpus.vocabulary, next(iter(corpus.records), {})
+    facts = {
+        "folder": str(folder),
+        **asdict(vocabulary),
+        "dtype": vocabulary.dtype.name,
+        "fs": first.get("fs"),
+        "unit": first.get("unit"),
+        "leads": sorted({record.get("lead") or "unknown" for record in corpus.records}),
+    }
+    for split in ("train", "val"):
+        records = [record for record in corpus.records if record["split"] == split]
+        facts[split] = {
+            "records": len(records),
+            "patients": len({record["group"] for record in records}),
+            "windows": sum(n for record in records for _, n in record["runs"]),
+            "missing_windows": int(np.sum(corpus[split] == vocabulary.missing_id)),
+            "ids": len(corpus[split]),
+        }
+    return facts
+
+
+def as_lines(facts):
+    """Names and values in two columns."""
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = [f"{n:,} {key.replace('_', ' ')}" for key, n in value.items()]
+        values = value if isinstance(value, list) else [value]
+        text = ", ".join(map(_as_text, values))
+        lines.append(f"{name.replace('_', ' '):<24}{text}")
+    return "\n".join(lines)
+
+
+def _as_text(value):
+    if value is None:
+        return "unknown"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,206 @@
+"""Arguments and help of the command line.
+
+Nothing slow is imported here, so that ``--help`` and wrong usage are answered at once.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from sktok import __version__
+
+_TOKENIZER = "tokenizer that `fit` or sktok.persistence.save wrote"
+_QUIET = "show no progress; without a terminal, none is shown"
+
+_FIT = """\
+Train the recommended tokenizer (sktok.make_tokenizer) on WFDB records.
+
+Writes FILE, which `tokenize`, `decode` and sktok.persistence.load read; it loads
+without executing code. Prints rate and distortion on the training records. No patient
+is held out: to measure them on unseen patients, name their records by --test.
+
+All records are held in memory. For larger archives, see sktok.streaming.
+
+example:
+  sktok fit mitdb/101 mitdb/106 --test mitdb/100 --out ecg.skops"""
+
+_TOKENIZE = """\
+Turn WFDB records into the corpus of a language model.
+
+Writes FOLDER, as sktok.corpus.write_corpus does: train.bin and val.bin, the ids of the
+records in sequence, flat uint16 (or uint32) for numpy.memmap; corpus.json, the
+vocabulary; and records.jsonl, the position of each record. A window with invalid
+samples becomes <missing>. `decode` and sktok.corpus.read_corpus read the folder.
+
+FOLDER must not exist. It appears when it is complete. To continue after an
+interruption, run the same command again.
+
+A tokenizer does not store its sampling frequency: use records with that of the training
+records. Each record counts as one patient: if patients have several, use write_corpus
+with groups=.
+
+example:
+  sktok tokenize mitdb/100 --tokenizer ecg.skops --out corpus"""
+
+_DECODE = """\
+Turn a corpus of tokens back into WFDB records.
+
+Writes FOLDER, with one WFDB record for each record of the corpus: one lead in 16 bits,
+with the name, unit and sampling frequency of the original. Characters that WFDB does
+not allow in names become _. Sample i corresponds to sample i of the original. Samples
+of missing windows are invalid (NaN). After --scale record, values are from 0 to 1,
+because a corpus does not store the limits of each record.
+
+FOLDER must not exist. It appears when it is complete.
+
+example:
+  sktok decode corpus --tokenizer ecg.skops --out decoded"""
+
+_INSPECT = """\
+Show the properties of a tokenizer or of a corpus.
+
+For a tokenizer: vocabulary, windows and training; with records, also rate, distortion
+and warnings on these records. For a corpus: vocabulary, records and patients. Prints
+text, or JSON, and writes nothing.
+
+examples:
+  sktok inspect ecg.skops
+  sktok inspect ecg.skops mitdb/100
+  sktok inspect corpus --json"""
+
+
+def build_parser():
+    """The parser; the arguments that it returns name their `command`."""
+    parser = argparse.ArgumentParser(
+        prog="sktok",
+        description="Turn ECG in WFDB records into tokens for a language model, and "
+        "tokens back into WFDB records.",
+        epilog="`sktok COMMAND --help` describes a command and has an example. Results "
+        "go to the standard output, progress and errors to the standard error. Exit "
+        "codes: 0 done, 1 wrong files or content, 2 wrong usage, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"sktok {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_fit(_add_command(commands, "fit", _FIT))
+    _add_tokenize(_add_command(commands, "tokenize", _TOKENIZE))
+    _add_decode(_add_command(commands, "decode", _DECODE))
+    _add_inspect(_add_command(commands, "inspect", _INSPECT))
+    return parser
+
+
+def _add_command(commands, name, description):
+    return commands.add_parser(
+        name,
+        help=description.partition(".\n")[0],
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_fit(parser):
+    _add_records(parser, "+")
+    _add_missing(parser)
+    add = parser.add_argument
+    add("--out", required=True, metavar="FILE", type=Path, help="file to write")
+    add("--overwrite", action="store_true", help="replace FILE if it exists")
+    add(
+        "--test",
+        nargs="+",
+        default=[],
+        metavar="RECORD",
+        help="records to evaluate the tokenizer on; they are not trained on",
+    )
+    for name, kind, default, meaning in (
+        ("--block-size", _count, 10, "samples in a block, which becomes a token"),
+        ("--n-tokens", partial(_count, least=2), 256, "size of the vocabulary"),
+        ("--window-length", _count, 250, "samples that are tokenized together"),
+        ("--max-steps", _auto_or_count, "auto", "training steps; auto: by data size"),
+        ("--seed", partial(_count, least=0), 0, "seed of the training"),
+    ):
+        text = f"{meaning} (default: %(default)s)"
+        add(name, type=kind, default=default, metavar="N", help=text)
+    add("--quiet", action="store_true", help=_QUIET)
+
+
+def _add_tokenize(parser):
+    _add_records(parser, "+")
+    _add_conversion(parser)
+    split = parser.add_mutually_exclusive_group()
+    split.add_argument(
+        "--validation",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="approximate share of the records that go to val.bin, chosen by a hash of "
+        "their names (default: %(default)s)",
+    )
+    split.add_argument(
+        "--validation-records",
+        nargs="+",
+        metavar="NAME",
+        help="names of the records that go to val.bin, without folder unless two "
+        "records share a name",
+    )
+
+
+def _add_decode(parser):
+    text = "folder of a corpus that `tokenize` wrote"
+    parser.add_argument("corpus", metavar="CORPUS", type=Path, help=text)
+    _add_conversion(parser)
+
+
+def _add_inspect(parser):
+    text = f"{_TOKENIZER}, or the folder of a corpus"
+    parser.add_argument("path", metavar="FILE", type=Path, help=text)
+    _add_records(parser, "*")
+    _add_missing(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_records(parser, nargs):
+    """Records, and how they are read."""
+    text = "path of a WFDB record, without extension"
+    parser.add_argument("records", nargs=nargs, metavar="RECORD", help=text)
+    parser.add_argument(
+        "--channel",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        default=0,
+        metavar="LEAD",
+        help="name of the lead, or its index from 0 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scale",
+        choices=["record"],
+        help="scale each record to [0, 1] by its smallest and largest sample; use a "
+        "tokenizer with the option that it was trained with (default: keep the unit)",
+    )
+
+
+def _add_missing(parser):
+    parser.add_argument(
+        "--missing",
+        choices=["raise", "drop"],
+        default="raise",
+        help="windows with invalid samples: raise an error, or drop them (default: "
+        "%(default)s)",
+    )
+
+
+def _add_conversion(parser):
+    """What `tokenize` and `decode` have in common."""
+    add = parser.add_argument
+    add("--tokenizer", required=True, metavar="FILE", type=Path, help=_TOKENIZER)
+    add("--out", required=True, metavar="FOLDER", type=Path, help="folder to write")
+    add("--quiet", action="store_true", help=_QUIET)
+
+
+def _count(text, least=1):
+    """An int of at least `least`."""
+    if not text.isdecimal() or int(text) < least:
+        message = f"{text!r}: expected an int of at least {least}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def _auto_or_count(text):
+    return text if text == "auto" else _count(text)
