@@ -1,19 +1,18 @@
-"""Windows cut into blocks, and blocks joined into windows."""
+"""Segmentation of windows into blocks, and its inverse."""
 
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
 from sktok._estimator import Estimator, feature_names
-from sktok._rows import FLOATS, require_plain, validate_inverse
-from sktok._sklearn_compat import Interval, _fit_context
+from sktok._rows import validate_inverse, validate_samples
+from sktok._sklearn_compat import Interval, WindowTransformerMixin, _fit_context
 
 
 def segment(windows, block_size):
-    """Cut windows into blocks; the last sample is repeated to fill the last one."""
+    """Cut windows into blocks; repeat the last sample to pad the last block."""
     n_windows, window_length = windows.shape
     missing = -window_length % block_size
     if missing:
@@ -22,17 +21,18 @@ def segment(windows, block_size):
 
 
 def join(blocks, window_length):
-    """Inverse of `segment`: lay blocks end to end and drop the filling."""
+    """Inverse of `segment`: concatenate blocks and remove the padding."""
     return blocks.reshape(len(blocks), -1)[:, :window_length]
 
 
-class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
+class BlockSegmenter(WindowTransformerMixin, Estimator):
     """Cut each window into blocks of equal length.
 
     The paper cuts windows of 250 samples into blocks of 250, 125, 50, 25, 10, 5
-    or 2 samples (section 3.1). A window that the block size does not divide is
-    filled up by repeating its last sample, and cropped on the way back, so that
-    any length works.
+    or 2 samples (section 3.1). Windows of any length are allowed: `transform` repeats
+    the last sample to pad the last block, and `inverse_transform` removes the padding.
+
+    Blocks have three axes, so they stay arrays under ``set_output``.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
     Attributes
     ----------
     block_size_ : int
-        The `block_size` that was fitted.
+        The `block_size` used in `fit`.
 
     n_blocks_ : int
         Number of blocks in a window.
@@ -55,7 +55,7 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
 
     See Also
     --------
-    ConvAETokenizer : Turns blocks into latents or tokens.
+    ConvAETokenizer : Encodes blocks as latents or tokens.
 
     References
     ----------
@@ -89,7 +89,7 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         Parameters
         ----------
         X : array-like of shape (n_windows, window_length)
-            Windows of a signal.
+            Windows of a signal, in any unit.
 
         y : None
             Ignored.
@@ -105,16 +105,15 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
             If `block_size` is larger than the window.
         """
         self._reset()
-        X = validate_data(self, require_plain(self, X, reset=True), dtype=FLOATS)
-        window_length = X.shape[1]
+        window_length = validate_samples(self, X, reset=True).shape[1]
         if self.block_size > window_length:
             raise ValueError(
                 f"block_size={self.block_size} is larger than the window: X has "
                 f"{window_length} samples per window (n_features={window_length}). "
-                "Choose smaller blocks or longer windows."
+                "Use a smaller block size or longer windows."
             )
-        self.block_size_ = self.block_size
-        self.n_blocks_ = -(-window_length // self.block_size)
+        self.block_size_ = int(self.block_size)
+        self.n_blocks_ = -(-window_length // self.block_size_)
         return self
 
     def __sklearn_is_fitted__(self):
@@ -127,26 +126,26 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         Parameters
         ----------
         X : array-like of shape (n_windows, window_length)
-            Windows as long as those seen in `fit`.
+            Windows of the length seen in `fit`.
 
         Returns
         -------
         blocks : ndarray of shape (n_windows, n_blocks, block_size)
-            Blocks, in the dtype of `X`; a view of `X` where its layout allows one.
+            Blocks, in the dtype of `X`; a view of `X` if its layout allows it.
 
         Raises
         ------
         ValueError
-            If the windows are not as long as those seen in `fit`.
+            If the windows have a different length than in `fit`.
         """
         check_is_fitted(self)
-        X = require_plain(self, X, reset=False)
-        X = validate_data(self, X, reset=False, dtype=FLOATS)
-        return segment(X, self.block_size_)
+        return segment(validate_samples(self, X, reset=False), self.block_size_)
 
     @in_slices
     def inverse_transform(self, X):
-        """Join blocks into windows: the inverse of `transform`.
+        """Join blocks into windows.
+
+        This is the inverse of `transform`.
 
         Parameters
         ----------
@@ -161,14 +160,14 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         Raises
         ------
         ValueError
-            If the blocks have another shape than `transform` gives.
+            If the blocks have a different shape than the output of `transform`.
         """
         check_is_fitted(self)
         X = validate_inverse(self, X, (self.n_blocks_, self.block_size_))
         return join(X, self.n_features_in_)
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the samples of all blocks, laid end to end.
+        """Names of the samples of all blocks, in order.
 
         Parameters
         ----------
@@ -188,18 +187,11 @@ class BlockSegmenter(TransformerMixin, Estimator, auto_wrap_output_keys=None):
         ]
         return feature_names(self, names, input_features)
 
-    def set_output(self, *, transform=None):
-        """Do nothing: blocks have three axes and stay arrays.
+    def _fingerprint_state(self):
+        window_length = int(self.n_features_in_)
+        return super()._fingerprint_state() | {"window_length": window_length}
 
-        Parameters
-        ----------
-        transform : {"default", "pandas", "polars"} or None, default=None
-            Accepted so that :class:`~sklearn.pipeline.Pipeline` may set the output
-            of all its steps.
-
-        Returns
-        -------
-        self : BlockSegmenter
-            The segmenter as it was.
-        """
-        return self
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = False
+        return tags

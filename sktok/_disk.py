@@ -1,4 +1,4 @@
-"""Arrays that lie on the disk: read in slices, so that memory stays bounded."""
+"""Arrays on disk, read in slices to bound the memory."""
 
 import math
 from functools import partial, wraps
@@ -7,14 +7,14 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import gen_batches
 
-_SAMPLES_AT_ONCE = 2**22  # of an array on the disk
+_SAMPLES_AT_ONCE = 2**22  # in a slice
 
 
 def in_slices(method):
-    """Let a method read an array on the disk slice by slice.
+    """Decorate a method of one array to read arrays on disk slice by slice.
 
-    This applies to memory maps, and to any object with a shape and slices, such as the
-    arrays of zarr and h5py. Only one slice and the result are in memory.
+    This applies to memory maps and to any array that supports slicing, such as those of
+    zarr and h5py. Only one slice and the result are in memory.
     """
 
     @wraps(method)
@@ -25,10 +25,7 @@ def in_slices(method):
 
 
 def by_slices(function, X):
-    """Apply `function` to the rows of `X`, slice by slice if `X` is on the disk.
-
-    An array in memory is passed on unchanged.
-    """
+    """Apply `function` to the rows of `X`, slice by slice if `X` is on disk."""
     if not _is_on_disk(X):
         return function(X)
     result = None
@@ -47,8 +44,9 @@ def row_slices(shape):
 
 
 def _is_on_disk(X):
-    """Whether `X` has two or three axes and becomes a numpy array only in slices."""
-    if isinstance(X, np.ndarray):
-        return isinstance(X, np.memmap) and X.ndim > 1 and len(X) > 0
+    """Whether `X` is an array of two or three axes that is not in memory."""
     is_array = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
-    return is_array and not issparse(X) and len(X.shape) in (2, 3) and X.shape[0] > 0
+    is_numpy = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
+    if is_numpy or issparse(X) or not is_array:
+        return False
+    return len(X.shape) in (2, 3) and X.shape[0] > 0

@@ -1,10 +1,11 @@
-"""What all estimators share: versions of pickles, `reset`, `partial_fit`, names."""
+"""Base class and helpers of all estimators."""
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+import sktok
 from sktok._rows import validate_windows
 
 FORMAT = 2  # of pickles and safe files
@@ -12,33 +13,35 @@ _READABLE_FORMATS = (1, 2)
 
 
 class Estimator(BaseEstimator):
-    """`BaseEstimator` whose pickles name the release that wrote them."""
+    """`BaseEstimator` with a format number in its pickles and a fingerprint."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True  # rows of blocks
+        return tags
 
     def __getstate__(self):
-        from sktok import __version__
-
-        saved_by = {"_sktok_format": FORMAT, "_sktok_version": __version__}
+        saved_by = {"_sktok_format": FORMAT, "_sktok_version": sktok.__version__}
         return super().__getstate__() | saved_by
 
     def __setstate__(self, state):
-        from sktok import __version__
-
         state = dict(state)
         number = state.pop("_sktok_format", None)
         release = state.pop("_sktok_version", "of an unknown release")
         if number not in _READABLE_FORMATS:
             raise ValueError(
                 f"This {type(self).__name__} was saved by sktok {release} in format "
-                f"{number}, and sktok {__version__} reads formats {_READABLE_FORMATS}: "
-                "load it with the release that saved it, or a later one."
+                f"{number}, and sktok {sktok.__version__} reads formats "
+                f"{_READABLE_FORMATS}: load it with the release that saved it, or a "
+                "later one."
             )
         super().__setstate__(state)
 
     def _reset(self):
-        """Delete what an earlier `fit` learned, so that a failed one leaves nothing.
+        """Delete the learned attributes at the start of `fit`.
 
-        The attribute that marks the estimator as fitted is the last one that `fit`
-        sets, and so the first one to go.
+        A `fit` that fails then leaves an unfitted estimator. The attribute that marks
+        the estimator as fitted is set last, so it is deleted first.
         """
         for name in [n for n in reversed(vars(self)) if n[-1] == "_" != n[0]]:
             delattr(self, name)
@@ -49,8 +52,8 @@ class Estimator(BaseEstimator):
         Returns
         -------
         dict
-            Arrays, numbers, strings, estimators and containers of these. The default
-            is every fitted attribute except the names and number of the features.
+            Arrays, Python numbers, strings, estimators and containers of these. The
+            default is every learned attribute except the names and number of features.
         """
         ignored = {"n_features_in_", "feature_names_in_"}
         return {
@@ -64,10 +67,10 @@ class FirstBatchMixin:
     """`partial_fit` for estimators that learn everything from the first batch."""
 
     def partial_fit(self, X, y=None):
-        """Learn from the first batch of a stream, and check the others.
+        """Learn from the first batch of a stream; only check later batches.
 
-        The first call is `fit`: give it windows of many patients. Later calls change
-        nothing, so that tokens keep their meaning.
+        The first call is the same as `fit`: pass windows of many patients. Later calls
+        change nothing, because tokens must keep their meaning.
 
         Parameters
         ----------
@@ -86,8 +89,8 @@ class FirstBatchMixin:
         Raises
         ------
         ValueError
-            As in `fit`; in later calls, if the rows of `X` have another shape than in
-            the first one, or are not finite.
+            As in `fit`; in later calls, if the rows of `X` have a different shape than
+            in the first call, or are not finite.
         """
         if not is_fitted(self):
             return self.fit(X)
@@ -96,7 +99,7 @@ class FirstBatchMixin:
 
 
 def is_fitted(estimator):
-    """Whether `check_is_fitted` passes."""
+    """Whether `check_is_fitted` accepts the estimator."""
     try:
         check_is_fitted(estimator)
     except NotFittedError:
@@ -105,14 +108,7 @@ def is_fitted(estimator):
 
 
 def feature_names(estimator, names, input_features):
-    """Names of output columns; `input_features` is checked against those of `fit`."""
-    if input_features is not None:
-        seen = getattr(estimator, "feature_names_in_", None)
-        if seen is not None and not np.array_equal(seen, input_features):
-            raise ValueError("input_features is not equal to feature_names_in_")
-        if len(input_features) != estimator.n_features_in_:
-            raise ValueError(
-                "input_features should have length equal to number of features "
-                f"({estimator.n_features_in_}), got {len(input_features)}"
-            )
+    """Names of output columns; raise if `input_features` are not those of `fit`."""
+    if input_features is not None:  # the mixin compares them
+        OneToOneFeatureMixin.get_feature_names_out(estimator, input_features)
     return np.array(names, dtype=object)

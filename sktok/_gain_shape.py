@@ -1,15 +1,21 @@
-"""Gain-shape quantisation: a window's offset and gain as tokens, then its shape."""
+"""Gain-shape quantisation: tokens for the offset, gain and shape of each window."""
 
 from numbers import Integral
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
 from sktok._estimator import Estimator, feature_names
-from sktok._quantizers import validate_tokens
-from sktok._rows import FLOATS, require_finite, require_plain
+from sktok._recipes import make_tokenizer
+from sktok._rows import require_finite, validate_samples, validate_tokens
 from sktok._sklearn_compat import (
     HasMethods,
     Interval,
@@ -18,15 +24,15 @@ from sktok._sklearn_compat import (
 )
 from sktok._steps import clip_rates, vocabulary_size
 
-_FARTHEST = 100.0  # times the typical range of a window: where the bins end
-_FINEST = 1e-3  # times the typical range of a window: the smallest gain
+_FARTHEST = 100.0  # largest offset and gain, relative to the typical range of windows
+_FINEST = 1e-3  # smallest gain, relative to the typical range of windows
 
 
 def companded_offsets(lowest, typical, n_bins):
     """Lower edges of bins for the lowest samples of windows.
 
-    They are equally spaced in ``asinh((offset - center) / typical)``: narrow around the
-    median, and wide far from it.
+    The edges are equally spaced in ``asinh((offset - center) / typical)``: the bins are
+    narrow around the median and wide far from it.
     """
     center = np.median(lowest)
     farthest = max(_FARTHEST * typical, 2 * np.abs(lowest - center).max())
@@ -35,13 +41,13 @@ def companded_offsets(lowest, typical, n_bins):
 
 
 def logarithmic_gains(ranges, typical, n_bins):
-    """Upper edges of bins for the ranges of windows, equally spaced in logarithm."""
+    """Upper edges of bins for the ranges of windows, in geometric progression."""
     farthest = max(_FARTHEST * typical, 2 * ranges.max())
     return np.geomspace(_FINEST * typical, farthest, n_bins)
 
 
 def typical_range(ranges):
-    """Median of the ranges of windows that are not flat; 1 if all are."""
+    """Median range of the windows that are not flat; 1 if all windows are flat."""
     ranges = ranges[ranges > 0]
     return np.median(ranges) if ranges.size else 1.0
 
@@ -57,9 +63,9 @@ def offset_bins(lowest, offsets):
 
 
 def gain_and_shape(windows, offsets, gains):
-    """Index of offset, index of gain, and the shape in [0, 1] of each window.
+    """Index of the offset, index of the gain, and shape in [0, 1] of each window.
 
-    ``windows == offsets[offset] + gains[gain] * shapes`` within float rounding.
+    ``windows == offsets[offset] + gains[gain] * shapes`` up to rounding.
     """
     lowest, highest = limits(windows)
     offset = offset_bins(lowest, offsets)
@@ -67,55 +73,85 @@ def gain_and_shape(windows, offsets, gains):
     beyond = (offset < 0) | (gain == len(gains))
     if beyond.any():
         raise ValueError(
-            f"{beyond.sum()} of {len(windows)} windows lie beyond the bins of offset "
-            f"and gain: one spans {lowest[beyond][0]:.3g} to {highest[beyond][0]:.3g}, "
-            f"and the bins reach from {offsets[0]:.3g} to {offsets[-1] + gains[-1]:.3g}"
-            f", for ranges up to {gains[-1]:.3g}. Is X in the unit seen in fit? Else "
-            "fit on a signal that reaches as far."
+            f"{beyond.sum()} of {len(windows)} windows are beyond the bins of offset "
+            f"and gain. The first one ranges from {lowest[beyond][0]:.3g} to "
+            f"{highest[beyond][0]:.3g}; the bins cover {offsets[0]:.3g} to "
+            f"{offsets[-1] + gains[-1]:.3g}, with ranges up to {gains[-1]:.3g}. Check "
+            "that X has the unit seen in fit, or fit on a signal with this range."
         )
     shapes = windows - offsets[offset, np.newaxis]
     shapes /= gains[gain, np.newaxis]
     return offset, gain, shapes.astype(windows.dtype, copy=False)
 
 
-class GainShapeTokenizer(WindowTransformerMixin, Estimator):
-    """Tokens for a window's offset and gain, in front of the tokens of its shape.
+def split_tokens(tokens, ranges):
+    """Offset, gain and shape tokens of each window, each counted from 0."""
+    parts = []
+    columns = np.split(tokens, [1, 2], axis=1)
+    for (name, expected), part in zip(ranges.items(), columns, strict=True):
+        if part.min() < expected.start or part.max() >= expected.stop:
+            raise ValueError(
+                f"The {name} tokens run from {part.min()} to {part.max()}, expected "
+                f"{expected.start} to {expected.stop - 1}: a row holds the tokens of "
+                "offset, gain and shape, in this order."
+            )
+        parts.append(part - expected.start)
+    return parts
 
-    A window becomes the token of an offset just below its smallest sample, the token of
-    a gain just above what is left of its largest, and the tokens that `tokenizer` makes
-    of the shape: the window less that offset, over that gain, which lies within [0, 1].
-    `inverse_transform` leads back to the signal's unit without anything beside the
-    tokens, whatever the electrode, the device or the baseline. Since offset and gain
-    are quantised before the shape is cut, the shape makes up for their rounding.
+
+def shape_tokens(tokenizer, shapes):
+    """The tokens of shapes; raise if the output of the tokenizer is not tokens."""
+    tokens = np.asarray(tokenizer.transform(shapes))
+    if tokens.dtype.kind not in "iu" or tokens.ndim != 2:
+        raise ValueError(
+            f"tokenizer={type(tokenizer).__name__} returns {tokens.dtype} of shape "
+            f"{tokens.shape}, expected one row of integer tokens for each window: add "
+            "a quantiser as its last step, or use make_tokenizer()."
+        )
+    return tokens.astype(np.int64, copy=False)
+
+
+class GainShapeTokenizer(WindowTransformerMixin, Estimator):
+    """Encode each window as one offset token, one gain token and its shape tokens.
+
+    The offset is the largest value of a grid that is not above the smallest sample of
+    the window. The gain is the smallest value of a grid that is not below the largest
+    sample minus the offset. The shape is ``(window - offset) / gain``; it is within
+    [0, 1] and `tokenizer` encodes it.
+
+    `inverse_transform` restores the signal in its unit from the tokens alone, for
+    signals of any gain and baseline. The shape is computed with the quantised offset
+    and gain, so it compensates for their quantisation error.
 
     Parameters
     ----------
     tokenizer : transformer or None, default=None
-        Turns shapes, windows scaled to [0, 1], into tokens, and back by
-        `inverse_transform`; with an attribute `n_tokens_`, of its own or of its last
-        step. It is cloned. `None` takes :func:`make_tokenizer` as it is.
+        Tokenizer of the shapes, which are windows scaled to [0, 1]. It has
+        `inverse_transform`, and it or its last step has `n_tokens_`. It is cloned.
+        `None` uses :func:`make_tokenizer` with its default parameters.
 
     n_bins : int, default=256
-        Number of tokens for the offset, and number of tokens for the gain.
+        Number of offset tokens, and number of gain tokens.
 
     Attributes
     ----------
     tokenizer_ : transformer
-        The tokenizer of shapes, fitted.
+        Fitted tokenizer of the shapes.
 
     offsets_ : ndarray of float64, shape (n_bins,)
-        The offset that each offset token stands for, in the unit of `X`, increasing:
-        close together around those seen in `fit`, and wide apart far from them.
+        Offset of each offset token, in the unit of `X`, increasing. The offsets are
+        close together near those seen in `fit` and further apart far from them.
 
     gains_ : ndarray of float64, shape (n_bins,)
-        The gain that each gain token stands for, in the unit of `X`, in geometric
-        progression. The smallest serves a flat window.
+        Gain of each gain token, in the unit of `X`, in geometric progression. Flat
+        windows have the smallest gain.
 
     n_tokens_ : int
         Size of the vocabulary: tokens are in ``range(n_tokens_)``.
 
     token_ranges_ : dict of str to range
-        The tokens of ``"offset"``, ``"gain"`` and ``"shape"``, which do not overlap.
+        Ranges of the ``"offset"``, ``"gain"`` and ``"shape"`` tokens. They do not
+        overlap.
 
     n_features_in_ : int
         Number of samples in a window seen in `fit`.
@@ -125,13 +161,14 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
     See Also
     --------
-    AmplitudeScaler : One offset and gain for all windows.
+    AmplitudeScaler : Scales all windows by one offset and gain.
 
     Notes
     -----
-    Offsets and gains reach 100 times as far as the typical gain seen in `fit`, and at
-    least twice as far as any seen there. The error of a window is in proportion to its
-    gain, as that of one affine map for all windows is not.
+    The grids of offsets and gains extend to 100 times the typical range of the windows
+    seen in `fit`, and at least to twice the largest value seen in `fit`. The
+    reconstruction error of a window is proportional to its gain. With
+    :class:`AmplitudeScaler`, it is not.
 
     References
     ----------
@@ -163,16 +200,21 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         self.n_bins = n_bins
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, **fit_params):
         """Learn the bins of offset and gain, and fit the tokenizer to the shapes.
 
         Parameters
         ----------
         X : array-like of shape (n_windows, window_length)
-            Windows of a signal, in its unit.
+            Windows of a signal, in any unit.
 
         y : None
             Ignored.
+
+        **fit_params : dict
+            Metadata for `fit` of the tokenizer, for example `groups` for
+            :class:`ConvAETokenizer`. This requires
+            ``sklearn.set_config(enable_metadata_routing=True)``.
 
         Returns
         -------
@@ -182,26 +224,29 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         Raises
         ------
         ValueError
-            If `X` is not finite or reaches further than floats do, or `tokenizer` does
-            not make integer tokens.
+            If `X` is not finite or its range overflows, if `tokenizer` does not return
+            integer tokens, or if metadata is passed while its routing is disabled.
         """
-        from sktok._recipes import make_tokenizer
-
         self._reset()
-        X = validate_data(self, require_plain(self, X, reset=True), dtype=FLOATS)
+        if fit_params and not get_config()["enable_metadata_routing"]:
+            raise ValueError(
+                f"fit got {', '.join(fit_params)}, expected only X: to pass metadata "
+                "to the tokenizer, call set_config(enable_metadata_routing=True)."
+            )
+        routed = process_routing(self, "fit", **fit_params)["tokenizer"]["fit"]
+        X = validate_samples(self, X, reset=True)
         lowest, highest = limits(X)
         with np.errstate(over="ignore", invalid="ignore"):
             typical = typical_range(highest - lowest)
             offsets = companded_offsets(lowest, typical, self.n_bins)
             ranges = highest - offsets[offset_bins(lowest, offsets)]
             gains = logarithmic_gains(ranges, typical, self.n_bins)
-        require_finite(np.append(offsets, gains), X, "give it in a larger unit.")
+        require_finite(np.append(offsets, gains), X, "convert it to a larger unit.")
         _, _, shapes = gain_and_shape(X, offsets, gains)
-        tokenizer = make_tokenizer() if self.tokenizer is None else self.tokenizer
-        tokenizer = clone(tokenizer).fit(shapes)
-        self._n_shape_tokens = _tokens(tokenizer, shapes[:1]).shape[1]
-        n_bins, n_shapes = self.n_bins, vocabulary_size(tokenizer)
-        self.n_tokens_ = 2 * n_bins + n_shapes
+        tokenizer = clone(self._unfitted_tokenizer()).fit(shapes, **routed)
+        self._n_shape_tokens = shape_tokens(tokenizer, shapes[:1]).shape[1]
+        n_bins = int(self.n_bins)
+        self.n_tokens_ = 2 * n_bins + int(vocabulary_size(tokenizer))
         self.token_ranges_ = {
             "offset": range(n_bins),
             "gain": range(n_bins, 2 * n_bins),
@@ -210,87 +255,72 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         self.offsets_, self.gains_, self.tokenizer_ = offsets, gains, tokenizer
         return self
 
+    def _unfitted_tokenizer(self):
+        return make_tokenizer() if self.tokenizer is None else self.tokenizer
+
     def __sklearn_is_fitted__(self):
         return hasattr(self, "tokenizer_")
 
     @in_slices
     def transform(self, X):
-        """Turn windows into tokens.
+        """Encode windows as tokens.
 
         Parameters
         ----------
         X : array-like of shape (n_windows, window_length)
-            Windows as long as those seen in `fit`, in the same unit.
+            Windows of the length and unit seen in `fit`.
 
         Returns
         -------
         tokens : ndarray of int64, shape (n_windows, 2 + n_shape_tokens)
-            Offset, gain and shape, each in its own of `token_ranges_`.
+            Offset, gain and shape tokens, in their `token_ranges_`.
 
         Raises
         ------
         ValueError
-            If the windows are not as long as those seen in `fit`, are not finite, or
-            lie beyond the bins of offset and gain.
+            If the windows have a different length than in `fit`, are not finite, or are
+            beyond the bins of offset and gain.
         """
         check_is_fitted(self)
-        X = require_plain(self, X, reset=False)
-        X = validate_data(self, X, reset=False, dtype=FLOATS)
+        X = validate_samples(self, X, reset=False)
         offset, gain, shapes = gain_and_shape(X, self.offsets_, self.gains_)
-        tokens = np.column_stack([offset, gain, _tokens(self.tokenizer_, shapes)])
-        return tokens + self._starts(tokens.shape[1])
+        parts = offset, gain, shape_tokens(self.tokenizer_, shapes)
+        pairs = zip(parts, self.token_ranges_.values(), strict=True)
+        return np.column_stack([part + tokens.start for part, tokens in pairs])
 
     @in_slices
     def inverse_transform(self, X):
-        """Rebuild windows from tokens.
+        """Decode tokens into windows.
 
         Parameters
         ----------
         X : array-like of int, shape (n_windows, 2 + n_shape_tokens)
-            Tokens as `transform` gives them.
+            Tokens, as returned by `transform`.
 
         Returns
         -------
         windows : ndarray of float64, shape (n_windows, window_length)
-            The reconstruction, in the unit of the windows seen in `fit`.
+            Reconstruction, in the unit of the windows seen in `fit`.
 
         Raises
         ------
         TypeError
             If the tokens are not integers.
         ValueError
-            If a token is outside the range for its place, or the rows have another
-            length than `transform` gives.
+            If a token is outside the range of its column, or if the rows have a
+            different length than the output of `transform`.
         """
         check_is_fitted(self)
         tokens = validate_tokens(X, self.n_tokens_, 2 + self._n_shape_tokens)
-        columns = {
-            "offset": tokens[:, :1],
-            "gain": tokens[:, 1:2],
-            "shape": tokens[:, 2:],
-        }
-        for name, part in columns.items():
-            expected = self.token_ranges_[name]
-            if part.min() < expected.start or part.max() >= expected.stop:
-                raise ValueError(
-                    f"Tokens run from {part.min()} to {part.max()} where the {name} "
-                    f"stands, expected {expected.start} to {expected.stop - 1}: a row "
-                    "holds the tokens of offset, gain and shape, in this order."
-                )
-        tokens = tokens - self._starts(tokens.shape[1])
-        shapes = self.tokenizer_.inverse_transform(tokens[:, 2:])
-        return self.offsets_[tokens[:, :1]] + self.gains_[tokens[:, 1:2]] * shapes
+        offset, gain, shapes = split_tokens(tokens, self.token_ranges_)
+        shapes = self.tokenizer_.inverse_transform(shapes)
+        return self.offsets_[offset] + self.gains_[gain] * shapes
 
     def _clip_rates(self, X):
-        """What is cut off of the shapes, as `clip_rates` has it."""
-        X = validate_data(self, X, reset=False, dtype=FLOATS)
+        """Share of the values of shapes that are clipped; see `clip_rates`."""
+        X = validate_samples(self, X, reset=False)
         _, _, shapes = gain_and_shape(X, self.offsets_, self.gains_)
         return clip_rates(self.tokenizer_, shapes)
-
-    def _starts(self, width):
-        """The first token of the range that each of the columns is from."""
-        offset, gain, shape = (part.start for part in self.token_ranges_.values())
-        return np.repeat([offset, gain, shape], [1, 1, width - 2])
 
     def get_feature_names_out(self, input_features=None):
         """Names of the tokens of a window.
@@ -309,19 +339,26 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         shapes = [f"shape{i}" for i in range(self._n_shape_tokens)]
         return feature_names(self, ["offset", "gain", *shapes], input_features)
 
+    def get_metadata_routing(self):
+        """Metadata routing of this estimator.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            Routes the metadata of `fit` to `fit` of the tokenizer.
+        """
+        mapping = MethodMapping()
+        for caller in ("fit", "fit_transform"):
+            mapping.add(caller=caller, callee="fit")
+        router = MetadataRouter(owner=type(self).__name__)
+        return router.add(method_mapping=mapping, tokenizer=self._unfitted_tokenizer())
+
+    def _fingerprint_state(self):
+        names = "offsets_", "gains_", "tokenizer_"
+        return {name: getattr(self, name) for name in names}
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = False
         tags.transformer_tags.preserves_dtype = []  # tokens are integers
         return tags
-
-
-def _tokens(tokenizer, shapes):
-    """What `tokenizer` makes of the shapes, if it is tokens."""
-    tokens = np.asarray(tokenizer.transform(shapes))
-    if tokens.dtype.kind not in "iu" or tokens.ndim != 2:
-        raise ValueError(
-            f"tokenizer={type(tokenizer).__name__} turns windows into {tokens.dtype} "
-            f"of shape {tokens.shape}, expected integer tokens in rows, one for each "
-            "window: end it with a quantiser, or take make_tokenizer()."
-        )
-    return tokens

@@ -1,4 +1,4 @@
-"""Pipelines that are ready to use."""
+"""Ready-made Pipelines."""
 
 from sktok._blocks import BlockSegmenter
 from sktok._quantizers import BinQuantizer, VectorQuantizer
@@ -16,14 +16,14 @@ def make_tokenizer(
     random_state=None,
     verbose=0,
 ):
-    """Build the recommended tokenizer: scale, cut into blocks, tokenize.
+    """Build the recommended tokenizer.
 
     The steps are ``scale`` (:class:`AmplitudeScaler`), ``segment``
     (:class:`BlockSegmenter`) and ``tokenize`` (:class:`ConvAETokenizer` with the
-    contextual network and a :class:`VectorQuantizer` trained inside). A block becomes
-    one token.
+    contextual network and a :class:`VectorQuantizer` trained inside it). Each block is
+    encoded as one token.
 
-    For tokens that keep the order of values, put bins in place of the codebook::
+    For ordered tokens, use bins instead of the codebook::
 
         tokenizer.set_params(tokenize__quantizer=BinQuantizer(256))
 
@@ -36,32 +36,33 @@ def make_tokenizer(
         Size of the vocabulary.
 
     max_steps : int or "auto", default="auto"
-        Number of gradient steps in training; "auto" follows the size of the data, as
-        in :class:`ConvAETokenizer`.
+        Number of gradient steps; "auto" depends on the size of the data, as in
+        :class:`ConvAETokenizer`.
 
     n_candidates : int, default=1
-        Number of tokens that are tried for each block, for the best reconstruction.
-        May be set after `fit`, by ``set_params(tokenize__n_candidates=6)``.
+        Number of tokens to try for each block; the one with the best reconstruction is
+        used. It can be changed after `fit` with
+        ``set_params(tokenize__n_candidates=6)``.
 
     memory : str, joblib.Memory or None, default=None
-        Where to cache fitted steps.
+        Cache for fitted steps.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds the training.
+        Seed of the training.
 
     verbose : int, default=0
-        Whether to show a progress bar in training.
+        Whether to show a progress bar during training.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Turns windows (n_windows, window_length) into tokens (n_windows, n_blocks), and
-        back by ``inverse_transform``.
+        Encodes windows (n_windows, window_length) as tokens (n_windows, n_blocks);
+        ``inverse_transform`` decodes them.
 
     See Also
     --------
-    ConvAETokenizer : For all parameters of the training.
-    make_paper_tokenizer : The paper's tokenizer.
+    ConvAETokenizer : Has all parameters of the training.
+    make_paper_tokenizer : Builds the paper's tokenizer.
 
     Examples
     --------
@@ -85,25 +86,14 @@ def make_tokenizer(
     ...     scoring=neg_reconstruction_mse,
     ... )
     """
-    from sklearn.pipeline import Pipeline  # slow to import
-
-    return Pipeline(
-        [
-            ("scale", AmplitudeScaler()),
-            ("segment", BlockSegmenter(block_size)),
-            (
-                "tokenize",
-                ConvAETokenizer(
-                    quantizer=VectorQuantizer(n_tokens),
-                    max_steps=max_steps,
-                    n_candidates=n_candidates,
-                    random_state=random_state,
-                    verbose=verbose,
-                ),
-            ),
-        ],
-        memory=memory,
+    tokenizer = ConvAETokenizer(
+        quantizer=VectorQuantizer(n_tokens),
+        max_steps=max_steps,
+        n_candidates=n_candidates,
+        random_state=random_state,
+        verbose=verbose,
     )
+    return _pipeline(block_size, tokenizer, memory=memory)
 
 
 def make_paper_tokenizer(
@@ -117,14 +107,14 @@ def make_paper_tokenizer(
     random_state=None,
     verbose=0,
 ):
-    """Build the paper's tokenizer: scale, cut into blocks, compress, quantise.
+    """Build the paper's tokenizer.
 
     The steps are ``scale`` (:class:`AmplitudeScaler`), ``segment``
     (:class:`BlockSegmenter`), ``tokenize`` (:class:`ConvAETokenizer` with the
     network of Table 1) and ``quantize`` (:class:`BinQuantizer`).
 
-    For the paper's "complete process" (section 4.3), with the quantiser trained
-    inside the network, move it there::
+    In the paper's "complete process" (section 4.3), the quantiser is part of the
+    network during training::
 
         tokenizer.set_params(
             tokenize__quantizer=BinQuantizer(256, limits=(-5, 5)),
@@ -134,42 +124,42 @@ def make_paper_tokenizer(
     Parameters
     ----------
     block_size : int, default=10
-        Number of samples in a block; the paper has 250, 125, 50, 25, 10, 5 and 2.
+        Number of samples in a block; the paper uses 250, 125, 50, 25, 10, 5 and 2.
 
     n_bins : int or tuple of int, default=256
-        Number of bins; as in :class:`BinQuantizer`.
+        Number of bins, as in :class:`BinQuantizer`.
 
     limits : tuple (low, high) or "minmax", default=(-5, 5)
-        The range of latents that is divided into bins: the paper's, chosen by hand
-        (Figure 4), or the limits of the latent space (Figure 3).
+        Range of the latents that is divided into bins: fixed limits, as in the paper
+        (Figure 4), or the limits of the latents seen in `fit` (Figure 3).
 
     latent_dim : int, default=1
-        Numbers, and so tokens, for each block: 1 as in the paper's text, or 32 as in
-        its Table 1.
+        Number of latents, and of tokens, for each block: 1 as in the paper's text, or
+        32 as in its Table 1.
 
     max_steps : int, default=2000
-        Number of gradient steps in training.
+        Number of gradient steps.
 
     memory : str, joblib.Memory or None, default=None
-        Where to cache fitted steps, so that a search over ``quantize__n_bins`` trains
+        Cache for fitted steps. With a cache, a search over ``quantize__n_bins`` trains
         each network once.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds the training.
+        Seed of the training.
 
     verbose : int, default=0
-        Whether to show a progress bar in training.
+        Whether to show a progress bar during training.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Turns windows (n_windows, window_length) into tokens (n_windows, n_blocks *
-        latent_dim), and back by ``inverse_transform``.
+        Encodes windows (n_windows, window_length) as tokens (n_windows, n_blocks *
+        latent_dim); ``inverse_transform`` decodes them.
 
     See Also
     --------
-    ConvAETokenizer : For all parameters of the training.
-    make_tokenizer : The recommended one.
+    ConvAETokenizer : Has all parameters of the training.
+    make_tokenizer : Builds the recommended tokenizer.
 
     References
     ----------
@@ -187,23 +177,24 @@ def make_paper_tokenizer(
     >>> tokenizer.inverse_transform(tokens).shape
     (432, 250)
     """
+    tokenizer = ConvAETokenizer(
+        "dimreduction",
+        latent_dim=latent_dim,
+        max_steps=max_steps,
+        random_state=random_state,
+        verbose=verbose,
+    )
+    quantize = ("quantize", BinQuantizer(n_bins, limits=limits))
+    return _pipeline(block_size, tokenizer, quantize, memory=memory)
+
+
+def _pipeline(block_size, tokenizer, *last_steps, memory):
     from sklearn.pipeline import Pipeline  # slow to import
 
-    return Pipeline(
-        [
-            ("scale", AmplitudeScaler()),
-            ("segment", BlockSegmenter(block_size)),
-            (
-                "tokenize",
-                ConvAETokenizer(
-                    "dimreduction",
-                    latent_dim=latent_dim,
-                    max_steps=max_steps,
-                    random_state=random_state,
-                    verbose=verbose,
-                ),
-            ),
-            ("quantize", BinQuantizer(n_bins, limits=limits)),
-        ],
-        memory=memory,
-    )
+    steps = [
+        ("scale", AmplitudeScaler()),
+        ("segment", BlockSegmenter(block_size)),
+        ("tokenize", tokenizer),
+        *last_steps,
+    ]
+    return Pipeline(steps, memory=memory)

@@ -1,4 +1,4 @@
-"""Rows of two or three axes, checked.
+"""Validation of rows of two or three axes.
 
 A row is always one window. It holds samples, shape ``(window_length,)``, or blocks,
 shape ``(n_blocks, block_size)``. scikit-learn validates arrays of two axes, so rows of
@@ -15,22 +15,27 @@ from sklearn.utils.validation import validate_data
 
 FLOATS = (np.float64, np.float32)
 LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32
-LONGEST_WINDOW = 2**24  # samples: a file that claims more is taken for damaged
+LONGEST_WINDOW = 2**24  # samples; a file with longer windows is treated as damaged
+
+
+def validate_samples(estimator, X, *, reset, dtype=FLOATS):
+    """Check windows of two axes as `validate_data` does."""
+    X = _require_plain(estimator, X, reset)
+    with np.errstate(over="ignore"):  # validate_data reports infinite values
+        return validate_data(estimator, X, reset=reset, dtype=dtype)
 
 
 def validate_windows(estimator, X, *, reset, dtype=FLOATS):
-    """Check windows or blocks as `validate_data` does, and keep their shape.
+    """Check windows of two axes or blocks of three axes as `validate_data` does.
 
     With ``reset=True`` the shape of a row is stored in ``estimator.row_shape_``;
-    otherwise it has to be the same.
+    otherwise it must be the same.
     """
-    X, row_shape = require_plain(estimator, X, reset=reset), None
-    if len(X.shape) == 3:
-        row_shape = X.shape[1:]
+    X = _require_plain(estimator, X, reset)
+    row_shape = tuple(X.shape[1:])
+    if len(row_shape) == 2:
         X = np.asarray(X).reshape(len(X), math.prod(row_shape))
-    with np.errstate(over="ignore"):  # infinity is refused, and named as the reason
-        X = validate_data(estimator, X, reset=reset, dtype=dtype)
-    row_shape = row_shape or X.shape[1:]
+    X = validate_samples(estimator, X, reset=reset, dtype=dtype)
     if reset:
         estimator.row_shape_ = row_shape
     _check_row_shape(estimator, row_shape, estimator.row_shape_)
@@ -45,12 +50,12 @@ def validate_inverse(estimator, X, row_shape):
 
 
 def validate_tokens(tokens, n_tokens, n_columns):
-    """Check tokens: integers in ``range(n_tokens)``, `n_columns` of them in a row."""
+    """Check tokens: integers in ``range(n_tokens)``, in rows of `n_columns`."""
     tokens = refuse_masks_and_dates(tokens)
     if len(tokens.shape) == 2 and tokens.shape[1] != n_columns:
         raise ValueError(
-            f"tokens have {tokens.shape[1]} columns, expected {n_columns}: one row "
-            "holds all tokens of a window, as transform returns them."
+            f"tokens have {tokens.shape[1]} columns, expected {n_columns}: pass one "
+            "row for each window, as transform returns them."
         )
     tokens = check_array(tokens, dtype=None, input_name="tokens")
     if tokens.dtype.kind not in "iu":
@@ -62,15 +67,16 @@ def validate_tokens(tokens, n_tokens, n_columns):
     if low < 0 or high >= n_tokens:
         raise ValueError(
             f"tokens run from {low} to {high}, outside the vocabulary of {n_tokens} "
-            f"tokens (0 to {n_tokens - 1}): were they made by another tokenizer?"
+            f"tokens (0 to {n_tokens - 1}): use the tokenizer that produced them."
         )
     return tokens.astype(np.int64, copy=False)
 
 
-def require_plain(estimator, X, *, reset):
-    """`X`, unless it is masked, holds dates, or has rows of another length than fit.
+def _require_plain(estimator, X, reset):
+    """`X`; raise if it is masked, holds dates, or has rows of the wrong length.
 
-    The length is checked before anything is copied: the array may be too large.
+    The length is checked before a copy is made, because a wrong array may be too large
+    for memory.
     """
     X = refuse_masks_and_dates(X)
     if not reset and len(X.shape) in (2, 3):
@@ -89,11 +95,11 @@ def refuse_masks_and_dates(X):
         X = np.asarray(X)
     if np.ma.is_masked(X):
         raise ValueError(
-            "The array has masked values, which have no number: leave these rows out."
+            "The array has masked values, expected numbers: remove these rows."
         )
     if getattr(getattr(X, "dtype", None), "kind", None) in ("m", "M"):
         raise ValueError(
-            f"The array holds dates or times ({X.dtype}), expected numbers."
+            f"The array holds dates or times ({X.dtype}), expected numbers: convert it."
         )
     return X
 
@@ -102,12 +108,12 @@ def _check_row_shape(estimator, got, expected):
     if got != expected:
         raise ValueError(
             f"X has rows of shape {got}, but {type(estimator).__name__} expects rows "
-            f"of shape {expected} here, as seen in fit. Fit a clone to change it."
+            f"of shape {expected}, as in fit: fit a new tokenizer for another shape."
         )
 
 
 def require_finite(result, X, advice):
-    """`result`, unless finite input `X` led to infinity or NaN; then raise."""
+    """`result`; raise if it is not finite for finite input `X`."""
     if not np.isfinite([result.min(), result.max()]).all():
         raise _overflow(X, result.dtype, advice)
     return result
@@ -115,7 +121,7 @@ def require_finite(result, X, advice):
 
 @contextmanager
 def overflow_explained(X, advice):
-    """Turn `FloatingPointError` into a `ValueError` that names the values of `X`."""
+    """Turn `FloatingPointError` into a `ValueError` with the largest value of `X`."""
     try:
         yield
     except FloatingPointError as error:
@@ -130,13 +136,13 @@ def _overflow(X, dtype, advice):
 
 
 def require_fs(fs):
-    """Refuse a sampling frequency that is not a number above 0, or None."""
+    """Raise unless `fs` is None or a number above 0."""
     if fs is not None and not (isinstance(fs, Real) and 0 < fs < math.inf):
         raise ValueError(f"fs={fs!r}: expected a number above 0 (Hz), or None.")
 
 
 def validate_interval(name, interval):
-    """The two ends of a parameter that is an interval, as floats."""
+    """The two ends of an interval as floats; `name` is the parameter in errors."""
     is_pair = len(interval) == 2 and all(isinstance(end, Real) for end in interval)
     if is_pair:
         low, high = map(float, interval)

@@ -1,4 +1,4 @@
-"""One affine map for a whole signal: its amplitude to a given range and back."""
+"""Scaling of a whole signal to a given range by one affine map."""
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
@@ -21,30 +21,31 @@ class AmplitudeScaler(
 ):
     """Scale the amplitude of a signal to a given range.
 
-    One affine map is learned from all samples of all windows, unlike
-    :class:`~sklearn.preprocessing.MinMaxScaler`, which would move every sample
-    position by a map of its own and so bend the waveform. The paper normalises
-    its series to [0, 1] in this way (section 3.1).
+    One affine map is learned from all samples of all windows.
+    :class:`~sklearn.preprocessing.MinMaxScaler` scales each column separately, which
+    distorts the waveform. The paper normalises its series to [0, 1] in this way
+    (section 3.1).
 
     Parameters
     ----------
     feature_range : tuple (low, high), default=(0.0, 1.0)
-        The range that the samples seen in `fit` are mapped to.
+        Range to which the samples seen in `fit` are mapped.
 
     clip : bool, default=False
-        Whether to clip samples beyond those seen in `fit` to `feature_range`.
+        Whether to clip scaled samples to `feature_range`.
 
     Attributes
     ----------
     data_min_ : float
-        The smallest sample seen in `fit`, in the signal's unit.
+        Smallest sample seen in `fit`, in the signal's unit.
 
     data_range_ : float
-        The largest less the smallest sample seen in `fit`, in the signal's unit;
-        1.0 for a constant signal, which is mapped to ``feature_range[0]``.
+        Difference between the largest and the smallest sample seen in `fit`, in the
+        signal's unit; 1.0 for a constant signal, which is mapped to
+        ``feature_range[0]``.
 
     feature_range_ : tuple of float
-        The `feature_range` that was fitted.
+        The `feature_range` used in `fit`.
 
     row_shape_ : tuple of int
         Shape of one row of `X` seen in `fit`.
@@ -57,8 +58,8 @@ class AmplitudeScaler(
 
     See Also
     --------
-    sklearn.preprocessing.MinMaxScaler : One map for each column.
-    GainShapeTokenizer : An offset and gain for each window.
+    sklearn.preprocessing.MinMaxScaler : Scales each column separately.
+    GainShapeTokenizer : Encodes the offset and gain of each window as tokens.
 
     References
     ----------
@@ -105,8 +106,8 @@ class AmplitudeScaler(
         Raises
         ------
         ValueError
-            If `feature_range` is not increasing, or `X` is not finite or spans
-            more than float32 can hold.
+            If `feature_range` is not increasing, or if `X` is not finite or its range
+            overflows float32.
         """
         self._reset()
         feature_range = validate_interval("feature_range", self.feature_range)
@@ -114,8 +115,8 @@ class AmplitudeScaler(
         data_min, data_max = float(X.min()), float(X.max())
         if data_max - data_min > LARGEST:
             raise ValueError(
-                f"X spans {data_min:.3g} to {data_max:.3g}, more than float32 can "
-                "hold: give it in a larger unit."
+                f"X ranges from {data_min:.3g} to {data_max:.3g}, more than float32 "
+                "can hold: convert it to a larger unit."
             )
         self.feature_range_ = feature_range
         self.data_range_ = (data_max - data_min) or 1.0
@@ -143,8 +144,8 @@ class AmplitudeScaler(
         Raises
         ------
         ValueError
-            If the rows of `X` have another shape than in `fit`, or hold values so
-            far outside the range seen there that the result is not finite.
+            If the rows of `X` have a different shape than in `fit`, or if values are
+            so far outside the range seen in `fit` that the result overflows.
         """
         check_is_fitted(self)
         X = validate_windows(self, X, reset=False)
@@ -157,40 +158,42 @@ class AmplitudeScaler(
         if self.clip:
             np.clip(scaled, low, high, out=scaled)
         return require_finite(
-            scaled, X, "set clip=True, or fit on a signal that reaches as far."
+            scaled, X, "set clip=True, or fit on a signal with this range."
         )
 
     def _clip_rates(self, X):
-        """What `transform` clips, as `clip_rates` has it."""
+        """Share of the samples that `transform` clips; see `clip_rates`."""
         if not self.clip:
             return []
         X = validate_windows(self, X, reset=False)
-        with np.errstate(over="ignore"):  # as far out as infinity is beyond
+        with np.errstate(over="ignore"):  # infinity is out of range, too
             scaled = (X - self.data_min_) / self.data_range_
-        advice = "AmplitudeScaler: fit it on a signal that reaches as far."
+        advice = "AmplitudeScaler: fit it on a signal with this range."
         return [(float(np.mean((scaled < 0) | (scaled > 1))), advice)]
 
     @in_slices
     def inverse_transform(self, X):
-        """Map back to the signal's unit: the inverse of `transform`.
+        """Map a scaled signal back to the signal's unit.
+
+        This is the inverse of `transform`.
 
         Parameters
         ----------
         X : array-like of shape (n_windows, window_length) or \
                 (n_windows, n_blocks, block_size)
-            A scaled signal.
+            Scaled signal.
 
         Returns
         -------
         X_original : ndarray of the shape and dtype of X
-            The signal in its own unit. Equal to what was transformed within float
-            rounding, but for what `clip` cut off.
+            The signal in the unit of `fit`. It equals the input of `transform` up to
+            rounding, except for clipped samples.
 
         Raises
         ------
         ValueError
-            If the rows of `X` have another shape than in `fit`, or `X` is so large
-            that the result is not finite.
+            If the rows of `X` have a different shape than in `fit`, or if the result
+            overflows.
         """
         check_is_fitted(self)
         X = validate_inverse(self, X, self.row_shape_)
@@ -201,3 +204,6 @@ class AmplitudeScaler(
             original *= self.data_range_
             original += self.data_min_
         return require_finite(original, X, "is X a scaled signal?")
+
+    def _fingerprint_state(self):
+        return super()._fingerprint_state() | {"clip": bool(self.clip)}

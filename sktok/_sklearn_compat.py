@@ -1,13 +1,12 @@
 """Every private name of scikit-learn that sktok uses, with the reason for it.
 
-Tried on scikit-learn 1.6 to 1.9. The other modules import these names from here, so
-that a change in scikit-learn is a change in one file.
+Tried on scikit-learn 1.6 to 1.9. The other modules import these names from here: only
+this file depends on private parts of scikit-learn.
 """
 
 from functools import wraps
 
-# Parameter validation: scikit-learn's own, with its messages. Third-party estimators
-# have no public way to declare `_parameter_constraints`.
+# Validation of parameters. There is no public way to declare `_parameter_constraints`.
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -16,8 +15,8 @@ from sklearn.utils._param_validation import (
     StrOptions,
 )
 
-# Frames for two axes only: `set_output` has no public way to leave three axes alone.
-from sklearn.utils._set_output import _wrap_data_with_container
+# `set_output` for output of three axes, for which there is no public way.
+from sklearn.utils._set_output import _get_output_config, _wrap_data_with_container
 
 __all__ = [
     "HasMethods",
@@ -32,18 +31,18 @@ __all__ = [
 class WindowTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):
     """`TransformerMixin` for output that may have three axes.
 
-    Under ``set_output``, output of two axes becomes a frame as usual. A frame has no
-    third axis, so blocks and latents stay arrays, where scikit-learn's own mixin fails.
+    Under ``set_output``, output of two axes becomes a frame as usual. Output of three
+    axes stays an array; scikit-learn's own mixin raises an error.
     """
 
-    # The mixin's `fit_transform` is wrapped a second time and would frame three axes.
+    # Undo the wrapping by the mixin, which fails for three axes.
     fit_transform = TransformerMixin.fit_transform.__wrapped__
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         is_wrapped = "transform" in cls._sklearn_auto_wrap_output_keys
         if is_wrapped and "transform" in vars(cls):
-            # scikit-learn has just wrapped `transform`: wrap the original instead.
+            # scikit-learn has wrapped `transform`: replace its wrapper.
             cls.transform = _frame_two_axes(cls.transform.__wrapped__)
 
 
@@ -52,6 +51,7 @@ def _frame_two_axes(transform):
     def wrapped(self, X):
         result = transform(self, X)
         if result.ndim == 3:
+            _get_output_config("transform", self)  # raises for an unknown container
             return result
         return _wrap_data_with_container("transform", result, X, self)
 

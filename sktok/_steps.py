@@ -1,4 +1,4 @@
-"""Walk through a fitted tokenizer: searches, Pipelines, tokenizers of shapes.
+"""Access to the estimators of a fitted tokenizer.
 
 A fitted tokenizer is an estimator of sktok, a Pipeline or a search over one. It may
 hold another tokenizer as `tokenizer_`, as `GainShapeTokenizer` does.
@@ -40,14 +40,14 @@ def vocabulary_size(tokenizer):
     last = last_step(tokenizer)
     if not hasattr(last, "n_tokens_"):
         raise ValueError(
-            f"{type(last).__name__} has no n_tokens_, the size of a vocabulary: give a "
-            "fitted tokenizer whose last step makes tokens, such as make_tokenizer()."
+            f"{type(last).__name__} has no n_tokens_, the size of a vocabulary: pass a "
+            "fitted tokenizer with a quantiser as last step, such as make_tokenizer()."
         )
     return last.n_tokens_
 
 
 def clip_rates(tokenizer, X):
-    """For each step with limits: the share of values that it clips, and advice."""
+    """For each step with limits: the share of values that it clips, and a remedy."""
     tokenizer = unwrap(tokenizer)
     if hasattr(tokenizer, "_clip_rates"):
         return tokenizer._clip_rates(X)

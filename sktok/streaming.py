@@ -1,12 +1,12 @@
-"""Pipelines over signals that do not fit into memory, batch by batch.
+"""Training and tokenization of signals that do not fit into memory, batch by batch.
 
-scikit-learn's Pipeline has no `partial_fit`, and its `transform` holds what each step
-makes of all windows. Since a row is always one window, and a window's tokens depend on
-no other, a stream of windows gives the same tokens as one call.
+scikit-learn's Pipeline has no `partial_fit`, and its `transform` keeps the output of a
+step for all windows in memory. The tokens of a window do not depend on other windows,
+so a stream of batches gives the same tokens as one call.
 """
 
 import numpy as np
-from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 
 from sktok._disk import by_slices, row_slices
 from sktok._estimator import Estimator, is_fitted
@@ -16,26 +16,27 @@ __all__ = ["iter_inverse_transform", "iter_transform", "partial_fit"]
 
 
 def partial_fit(tokenizer, X):
-    """Train a tokenizer on a batch of a stream of windows.
+    """Train a tokenizer on one batch of a stream of windows.
 
-    Each step of a Pipeline learns from what the steps before make of the batch. What a
-    token means is settled by the first batch, as far as it is a scale, edges of bins or
-    a codebook of k-means, and by the training of a :class:`~sktok.ConvAETokenizer`;
-    once that is complete, nothing changes any more. Steps behind it wait until then.
+    Each step of a Pipeline learns from the output of the previous step. Scales, bin
+    edges and k-means codebooks are learned from the first batch and then fixed. A
+    :class:`~sktok.ConvAETokenizer` is trained on each batch until its training is
+    complete. The steps after it are fitted when it is complete. From then on, batches
+    change nothing.
 
     Parameters
     ----------
     tokenizer : estimator or Pipeline
-        Is trained in place. Other steps than those of sktok with a `partial_fit` are
-        fitted to the first batch.
+        Tokenizer to train in place. Only estimators of sktok are trained by
+        `partial_fit`; other steps are fitted to the first batch.
 
     X : array-like of shape (n_windows, window_length)
-        Windows, of patients as mixed as can be.
+        Windows. Mix patients in each batch.
 
     Returns
     -------
     estimator or Pipeline
-        The tokenizer.
+        The same tokenizer.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def partial_fit(tokenizer, X):
 
     See Also
     --------
-    iter_transform : Tokens of a stream.
+    iter_transform : Encodes a stream as tokens.
 
     Examples
     --------
@@ -63,12 +64,11 @@ def partial_fit(tokenizer, X):
     >>> [tokens.shape for tokens in iter_transform(tokenizer, archive)]
     [(108, 25), (108, 25), (108, 25), (108, 25)]
     """
-    is_pipeline = isinstance(tokenizer, Pipeline)
-    steps = steps_of(tokenizer) if is_pipeline else [tokenizer]
+    steps = steps_of(tokenizer) if hasattr(tokenizer, "steps") else [tokenizer]
     for step in steps:
         if isinstance(step, Estimator) and hasattr(type(step), "partial_fit"):
             step.partial_fit(X)
-        elif not is_fitted(step):
+        elif not is_fitted(step) or _lacks_names(step):
             step.fit(X)
         if step is steps[-1] or not getattr(step, "is_complete_", True):
             break
@@ -76,34 +76,39 @@ def partial_fit(tokenizer, X):
     return tokenizer
 
 
+def _lacks_names(step):
+    """Whether a stateless step counts as fitted, but `fit` has not set its names."""
+    return not (get_tags(step).requires_fit or hasattr(step, "n_features_in_"))
+
+
 def iter_transform(tokenizer, windows):
-    """Turn a stream of windows into tokens, array by array.
+    """Encode a stream of windows as tokens, array by array.
 
     Parameters
     ----------
     tokenizer : estimator or Pipeline
-        Fitted; its `transform` makes tokens.
+        Fitted tokenizer.
 
-    windows : iterable of array-like, or array that slices
-        Arrays of shape (n_windows, window_length), such as records; an empty one gives
-        no tokens. Or one array, which may lie on the disk, as a `numpy.memmap` or those
-        of zarr and h5py: it is read piece by piece.
+    windows : iterable of array-like, or array
+        Arrays of shape (n_windows, window_length), for example records. An empty array
+        gives no tokens. A single array is read in slices; it may be on disk, as a
+        `numpy.memmap` or an array of zarr or h5py.
 
     Yields
     ------
     tokens : ndarray of int64, shape (n_windows, n_tokens_per_window)
-        Tokens of each array, or piece, in order.
+        Tokens of each array, or slice, in order.
 
     Raises
     ------
     ValueError
-        As `transform` of the tokenizer does.
+        As in `transform` of the tokenizer.
 
     See Also
     --------
-    iter_inverse_transform : The inverse.
+    iter_inverse_transform : Inverse of this function.
     partial_fit : Trains on a stream.
-    sktok.corpus.write_corpus : Tokens of records in files.
+    sktok.corpus.write_corpus : Writes the tokens of records to files.
 
     Examples
     --------
@@ -124,32 +129,34 @@ def iter_transform(tokenizer, windows):
 
 
 def iter_inverse_transform(tokenizer, tokens):
-    """Turn a stream of tokens into windows: the inverse of `iter_transform`.
+    """Decode a stream of tokens into windows.
+
+    This is the inverse of `iter_transform`.
 
     Parameters
     ----------
     tokenizer : estimator or Pipeline
-        Fitted.
+        Fitted tokenizer.
 
-    tokens : iterable of array-like, or array that slices
-        Arrays of int, shape (n_windows, n_tokens_per_window), as `iter_transform` takes
-        windows.
+    tokens : iterable of array-like, or array
+        Arrays of int, shape (n_windows, n_tokens_per_window). A single array is read in
+        slices, as in `iter_transform`.
 
     Yields
     ------
     windows : ndarray of float, shape (n_windows, window_length)
-        The reconstruction of each array, or piece, in order.
+        Reconstruction of each array, or slice, in order.
 
     Raises
     ------
     TypeError
-        If tokens are not integers.
+        If the tokens are not integers.
     ValueError
-        As `inverse_transform` of the tokenizer does.
+        As in `inverse_transform` of the tokenizer.
 
     See Also
     --------
-    iter_transform : The inverse.
+    iter_transform : Inverse of this function.
 
     Examples
     --------
@@ -171,7 +178,7 @@ def iter_inverse_transform(tokenizer, tokens):
 
 
 def _pieces(source):
-    """The arrays of an iterable, or slices of one array."""
+    """The arrays of an iterable, or the slices of one array."""
     if not hasattr(source, "shape"):
         return source
     return (source[rows] for rows in row_slices(source.shape))

@@ -1,4 +1,4 @@
-"""Offset and gain as tokens of their own."""
+"""GainShapeTokenizer: tokens for the offset, gain and shape of a window."""
 
 import pickle
 
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -28,11 +29,23 @@ from sktok._gain_shape import (
     logarithmic_gains,
     typical_range,
 )
+from sktok._steps import walk
 from sktok.metrics import neg_reconstruction_mse, reconstruct
 
 
 def codebook(n_codes=64):
     return make_pipeline(BlockSegmenter(10), VectorQuantizer(n_codes, random_state=0))
+
+
+class Recorder(BinQuantizer):
+    """Stores the groups that are passed to `fit`."""
+
+    __metadata_request__fit = {"groups": True}
+
+    def fit(self, X, y=None, *, groups=None):
+        super().fit(X)
+        self.groups_ = groups
+        return self
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +58,7 @@ def fitted(ecg):
     st.integers(2, 300),
     st.sampled_from([np.float32, np.float64]),
 )
-def test_a_shape_lies_within_0_and_1_and_gives_the_window_back(windows, n_bins, dtype):
+def test_shapes_are_within_0_and_1_and_restore_the_window(windows, n_bins, dtype):
     windows = windows.astype(dtype)
     lowest, highest = limits(windows)
     typical = typical_range(highest - lowest)
@@ -55,13 +68,13 @@ def test_a_shape_lies_within_0_and_1_and_gives_the_window_back(windows, n_bins, 
     assert shapes.dtype == dtype
     assert shapes.min() >= 0
     assert shapes.max() <= 1
-    restored = offsets[offset, None] + gains[gain, None] * shapes
+    decoded = offsets[offset, None] + gains[gain, None] * shapes
     magnitude = np.abs(gains[gain]) + np.abs(offsets[offset])
     rounding = 4 * np.finfo(dtype).eps * magnitude[:, None]
-    assert (np.abs(restored - windows) <= rounding).all()
+    assert (np.abs(decoded - windows) <= rounding).all()
 
 
-def test_ranges_of_tokens_follow_each_other(fitted, ecg):
+def test_token_ranges_are_contiguous(fitted, ecg):
     tokens = fitted.transform(ecg.data)
     assert tokens.shape == (432, 27)
     assert list(fitted.token_ranges_) == ["offset", "gain", "shape"]
@@ -69,15 +82,15 @@ def test_ranges_of_tokens_follow_each_other(fitted, ecg):
         token for part in fitted.token_ranges_.values() for token in part
     ]
     assert fitted.n_tokens_ == 256 + 256 + 64
-    places = np.split(tokens, [1, 2], axis=1)
-    for place, expected in zip(places, fitted.token_ranges_.values(), strict=True):
-        assert np.isin(place, expected).all()
+    parts = np.split(tokens, [1, 2], axis=1)
+    for part, expected in zip(parts, fitted.token_ranges_.values(), strict=True):
+        assert np.isin(part, expected).all()
     assert list(fitted.get_feature_names_out()[:3]) == ["offset", "gain", "shape0"]
 
 
 @pytest.mark.parametrize("gain", [0.2, 1.0, 5.0])
 @pytest.mark.parametrize("offset", [-2.0, 0.0, 2.0])
-def test_the_error_follows_the_gain(fitted, ecg, gain, offset):
+def test_the_error_is_proportional_to_the_gain(fitted, ecg, gain, offset):
     X = ecg.data[200:]
     changed = gain * X + offset
 
@@ -92,7 +105,7 @@ def test_the_error_follows_the_gain(fitted, ecg, gain, offset):
         assert relative_rmse(one_map, changed) > 2 * unchanged
 
 
-def test_flat_windows_keep_their_level(fitted, ecg):
+def test_flat_windows_are_restored_within_one_bin(fitted, ecg):
     levels = np.array([-3.0, -0.3, 0.0, 0.5, 4.0])
     X = np.repeat(levels[:, np.newaxis], 250, axis=1)
     steps = np.diff(fitted.offsets_)[np.searchsorted(fitted.offsets_, levels) - 1]
@@ -105,13 +118,13 @@ def test_flat_windows_keep_their_level(fitted, ecg):
 
 def test_windows_beyond_the_bins_are_refused(fitted, ecg):
     for X in (ecg.data * 1000, ecg.data - 1e4, ecg.data + 1e5):
-        with pytest.raises(ValueError, match="windows lie beyond the bins"):
+        with pytest.raises(ValueError, match="windows are beyond the bins"):
             fitted.transform(X)
 
 
-def test_tokens_in_another_place_are_refused(fitted, ecg):
+def test_tokens_in_a_wrong_column_are_refused(fitted, ecg):
     tokens = fitted.transform(ecg.data[:5])
-    with pytest.raises(ValueError, match="where the offset stands, expected 0 to 255"):
+    with pytest.raises(ValueError, match=r"offset tokens run from.*expected 0 to 255"):
         fitted.inverse_transform(tokens[:, [1, 0, *range(2, 27)]])
     with pytest.raises(ValueError, match="27"):
         fitted.inverse_transform(tokens[:, 2:])
@@ -123,10 +136,10 @@ def test_tokens_in_another_place_are_refused(fitted, ecg):
     ("tokenizer", "message"),
     [
         (make_pipeline(BlockSegmenter(10), ConvAETokenizer(max_steps=1)), "quantiser"),
-        (AmplitudeScaler(), "expected integer tokens"),
+        (AmplitudeScaler(), "integer tokens"),
     ],
 )
-def test_a_tokenizer_without_tokens_is_refused(ecg, tokenizer, message):
+def test_a_tokenizer_without_quantiser_is_refused(ecg, tokenizer, message):
     estimator = GainShapeTokenizer(tokenizer)
     with pytest.raises(ValueError, match=message):
         estimator.fit(ecg.data[:20])
@@ -134,7 +147,7 @@ def test_a_tokenizer_without_tokens_is_refused(ecg, tokenizer, message):
         estimator.transform(ecg.data)
 
 
-def test_one_that_does_not_count_its_tokens_is_refused(ecg):
+def test_a_tokenizer_without_n_tokens_is_refused(ecg):
     class Uncounted(BlockSegmenter):
         def transform(self, X):
             return super().transform(X)[:, :, 0].astype(int)
@@ -143,7 +156,7 @@ def test_one_that_does_not_count_its_tokens_is_refused(ecg):
         GainShapeTokenizer(Uncounted()).fit(ecg.data[:20])
 
 
-def test_the_last_step_that_does_something_counts_the_tokens(ecg):
+def test_the_vocabulary_is_that_of_the_last_active_step(ecg):
     complete = make_tokenizer(max_steps=1, random_state=0)
     complete.steps.append(("quantize", "passthrough"))
     complete.set_params(tokenize__quantizer=BinQuantizer(16))
@@ -170,9 +183,41 @@ def test_grids_clones_and_pickles(ecg):
     )
     again = clone(best).fit(ecg.data[:40])
     np.testing.assert_array_equal(again.transform(ecg.data), tokens)
-    assert not hasattr(best.tokenizer["tokenize"], "network_")  # it is cloned
+    assert not hasattr(best.tokenizer["tokenize"], "network_")  # cloned before fit
 
 
-def test_none_stands_for_make_tokenizer(ecg, monkeypatch):
-    monkeypatch.setattr("sktok._recipes.make_tokenizer", codebook)
+def test_the_default_is_make_tokenizer(ecg, monkeypatch):
+    monkeypatch.setattr("sktok._gain_shape.make_tokenizer", codebook)
     assert GainShapeTokenizer().fit(ecg.data[:50]).n_tokens_ == 512 + 64
+
+
+@pytest.mark.parametrize("inner", [Recorder(8), make_pipeline(Recorder(8))])
+def test_groups_are_routed_to_the_tokenizer(ecg, inner):
+    X, groups = ecg.data[:20], np.arange(20)
+    with config_context(enable_metadata_routing=True):
+        tokenizer = GainShapeTokenizer(inner)
+        outer = make_pipeline(clone(tokenizer), "passthrough")
+        for fit in (tokenizer.fit, tokenizer.fit_transform, outer.fit_transform):
+            fit(X, groups=groups)
+        for fitted in (tokenizer, outer[0]):
+            *_, recorder = walk(fitted)
+            assert recorder.groups_ is groups
+        with pytest.raises(TypeError, match="sample_weight"):
+            tokenizer.fit(X, sample_weight=groups)
+        search = GridSearchCV(tokenizer, {"n_bins": [4]}, scoring=n_groups, cv=2)
+        assert search.fit(X, groups=groups).best_score_ == 10
+
+
+def n_groups(estimator, X):
+    *_, recorder = walk(estimator)
+    return len(recorder.groups_)
+
+
+def test_metadata_needs_routing(ecg):
+    with pytest.raises(ValueError, match=r"fit got groups.*enable_metadata_routing"):
+        GainShapeTokenizer(Recorder(8)).fit(ecg.data[:20], groups=np.arange(20))
+
+
+def test_the_fingerprint_holds_what_determines_tokens(fitted):
+    state = fitted._fingerprint_state()
+    assert list(state) == ["offsets_", "gains_", "tokenizer_"]

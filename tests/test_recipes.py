@@ -1,4 +1,4 @@
-"""The recommended tokenizer: better than k-means, from five minutes on."""
+"""The recommended tokenizer is better than k-means on five minutes of ECG."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from sktok.metrics import (
 
 
 @pytest.mark.parametrize("block_size", [5, 10, 25])
-def test_later_minutes_are_restored_better_than_by_k_means(ecg, block_size):
+def test_later_minutes_have_a_lower_error_than_with_k_means(ecg, block_size):
     fit, test = ecg.data[:345], ecg.data[345:]
     ours = make_tokenizer(block_size, max_steps=150, random_state=0).fit(fit)
     kmeans = make_pipeline(

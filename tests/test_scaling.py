@@ -1,4 +1,4 @@
-"""AmplitudeScaler: one map, its range, and its exact inverse."""
+"""AmplitudeScaler: one affine map, its range, and its inverse."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ signals = arrays(
 
 
 @given(signals, st.sampled_from([(0.0, 1.0), (-1.0, 1.0), (3, 50)]))
-def test_inverse_within_float_rounding(X, feature_range):
+def test_the_inverse_is_exact_up_to_rounding(X, feature_range):
     scaler = AmplitudeScaler(feature_range).fit(X)
     scaled = scaler.transform(X)
     assert scaled.dtype == X.dtype
@@ -33,7 +33,7 @@ def test_inverse_within_float_rounding(X, feature_range):
     )
 
 
-def test_equals_min_max_scaler_of_the_flat_signal(ecg):
+def test_it_equals_min_max_scaler_of_the_flattened_signal(ecg):
     flat = MinMaxScaler((-1, 1)).fit_transform(ecg.data.reshape(-1, 1))
     scaled = AmplitudeScaler((-1, 1)).fit_transform(ecg.data)
     np.testing.assert_allclose(scaled.ravel(), flat.ravel(), atol=1e-14)
@@ -106,3 +106,10 @@ def test_bad_inverse():
 def test_bad_range(feature_range):
     with pytest.raises(ValueError, match=r"two finite numbers with low < high"):
         AmplitudeScaler(feature_range).fit([[0.0, 1.0]])
+
+
+def test_clip_changes_the_fingerprint():
+    def state(clip):
+        return AmplitudeScaler(clip=clip).fit([[0.0, 1.0]])._fingerprint_state()
+
+    assert state(True) == state(np.True_) != state(False)

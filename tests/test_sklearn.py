@@ -1,4 +1,4 @@
-"""What every user of scikit-learn may rely on."""
+"""Compatibility with scikit-learn."""
 
 import copy
 import pickle
@@ -13,6 +13,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import (
     check_param_validation,
     check_set_output_transform,
@@ -65,7 +66,7 @@ def test_parameters_are_validated(estimator):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
-def test_what_is_no_plain_signal_is_refused(estimator):
+def test_masked_values_and_dates_are_refused(estimator):
     X = np.random.default_rng(0).random((20, 6))
     estimator = clone(estimator)
     masked = np.ma.masked_array(X, mask=X > 0.9)
@@ -80,7 +81,7 @@ def test_what_is_no_plain_signal_is_refused(estimator):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
-def test_rows_far_too_long_are_refused_before_they_are_copied(estimator):
+def test_too_long_rows_are_refused_before_they_are_copied(estimator):
     X = np.random.default_rng(0).random((20, 6))
     estimator = clone(estimator).fit(X)
     huge = np.broadcast_to(0.5, (2, 2**40))
@@ -90,7 +91,19 @@ def test_rows_far_too_long_are_refused_before_they_are_copied(estimator):
                 method(array)
 
 
-# scikit-learn's checks themselves fit on frames and transform arrays, and vice versa.
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
+def test_the_tag_of_three_axes_is_true(estimator):
+    blocks = np.random.default_rng(0).random((20, 3, 6))
+    tags = get_tags(estimator).input_tags
+    assert tags.two_d_array
+    if tags.three_d_array:
+        assert len(clone(estimator).fit_transform(blocks)) == 20
+    else:
+        with pytest.raises(ValueError, match="dim 3"):
+            clone(estimator).fit(blocks)
+
+
+# scikit-learn's checks fit on frames and transform arrays, and vice versa.
 @pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
 @pytest.mark.parametrize(
     "check",
@@ -115,7 +128,7 @@ def fitted(ecg):
     return make_paper_tokenizer(max_steps=30, random_state=0).fit(ecg.data[:60])
 
 
-def test_names_run_through_the_pipeline(fitted):
+def test_names_are_passed_through_the_pipeline(fitted):
     names = fitted.get_feature_names_out()
     assert list(names) == [f"token{i}" for i in range(25)]
     assert list(fitted[:2].get_feature_names_out()[[0, 10, -1]]) == [
@@ -236,7 +249,7 @@ def test_a_quantizer_inside_the_network_is_searched_by_name(ecg, quick):
 
 
 class CountedTokenizer(ConvAETokenizer):
-    """Counts its fits in a file, since cached fits happen in clones."""
+    """Counts its fits in a file, because a cache fits clones."""
 
     def __init__(self, log=None, *, max_steps=3, random_state=0):
         super().__init__(max_steps=max_steps, random_state=random_state)
@@ -250,7 +263,7 @@ class CountedTokenizer(ConvAETokenizer):
         return super().fit(X)
 
 
-def test_with_memory_a_change_of_bins_trains_nothing_anew(ecg, tmp_path):
+def test_with_memory_each_network_is_trained_once(ecg, tmp_path):
     log = tmp_path / "fits"
     pipe = make_paper_tokenizer(memory=str(tmp_path / "cache"))
     pipe.set_params(tokenize=CountedTokenizer(log=str(log)))

@@ -1,4 +1,4 @@
-"""Signals larger than memory: batch by batch, and read from the disk in pieces."""
+"""Signals larger than memory: trained batch by batch, read from disk in slices."""
 
 import pickle
 
@@ -8,8 +8,9 @@ import pytest
 import torch
 import zarr
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
 from sktok import (
     AmplitudeScaler,
@@ -18,7 +19,7 @@ from sktok import (
     ConvAETokenizer,
     GainShapeTokenizer,
     VectorQuantizer,
-    _windows,
+    _disk,
     make_paper_tokenizer,
     make_tokenizer,
 )
@@ -39,9 +40,9 @@ def fitted(ecg):
 
 
 @pytest.fixture
-def small_pieces(monkeypatch):
-    """Arrays on the disk are read seven windows of 250 samples at a time."""
-    monkeypatch.setattr(_windows, "_SAMPLES_AT_ONCE", 7 * 250)
+def small_slices(monkeypatch):
+    """Arrays on disk are read in slices of seven windows of 250 samples."""
+    monkeypatch.setattr(_disk, "_SAMPLES_AT_ONCE", 7 * 250)
 
 
 def on_disk(kind, array, folder):
@@ -58,8 +59,8 @@ def on_disk(kind, array, folder):
 
 @pytest.mark.parametrize("kind", ["memmap", "zarr", "h5py"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_arrays_on_the_disk_give_equal_tokens(
-    kind, dtype, fitted, ecg, tmp_path, small_pieces
+def test_arrays_on_disk_give_equal_tokens(
+    kind, dtype, fitted, ecg, tmp_path, small_slices
 ):
     X = ecg.data[:60].astype(dtype)
     expected = fitted.transform(X)
@@ -71,7 +72,7 @@ def test_arrays_on_the_disk_give_equal_tokens(
 
 
 class Archive:
-    """Rows that can only be had a few at a time."""
+    """An array that returns only small slices of its rows."""
 
     def __init__(self, array):
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
@@ -79,7 +80,7 @@ class Archive:
     def __getitem__(self, rows):
         assert isinstance(rows, slice)
         few = self.array[rows]
-        assert few.size <= _windows._SAMPLES_AT_ONCE
+        assert few.size <= _disk._SAMPLES_AT_ONCE
         return few
 
 
@@ -96,19 +97,19 @@ class Archive:
     ],
     ids=repr,
 )
-def test_every_step_reads_whatever_slices(estimator, ecg, small_pieces):
+def test_every_step_reads_any_array_that_supports_slicing(estimator, ecg, small_slices):
     X = ecg.data[:30]
     estimator = clone(estimator).fit(X)
     expected = estimator.transform(X)
-    restored = estimator.inverse_transform(expected)
     transformed = estimator.transform(Archive(X))
-    back = estimator.inverse_transform(Archive(expected))
-    np.testing.assert_array_equal(transformed, expected)
-    np.testing.assert_array_equal(back, restored)
-    assert (transformed.dtype, back.dtype) == (expected.dtype, restored.dtype)
+    decoded = estimator.inverse_transform(Archive(expected))
+    np.testing.assert_array_equal(transformed, expected, strict=True)
+    np.testing.assert_array_equal(
+        decoded, estimator.inverse_transform(expected), strict=True
+    )
 
 
-def test_bad_rows_on_the_disk_are_refused(fitted, ecg, small_pieces):
+def test_bad_rows_on_disk_are_refused(fitted, ecg, small_slices):
     X = ecg.data[:30].copy()
     X[20, 100] = np.nan
     with pytest.raises(ValueError, match="NaN"):
@@ -127,10 +128,10 @@ def test_a_stream_gives_the_tokens_of_one_call(fitted, ecg, sizes):
     assert [len(of_record) for of_record in tokens] == sizes
     expected = fitted.transform(X)[: sum(sizes)]
     np.testing.assert_array_equal(np.concatenate(tokens), expected)
-    restored = np.concatenate(list(iter_inverse_transform(fitted, tokens)))
-    assert restored.shape == (sum(sizes), 250)
+    decoded = np.concatenate(list(iter_inverse_transform(fitted, tokens)))
+    assert decoded.shape == (sum(sizes), 250)
     if sizes != [0]:
-        np.testing.assert_array_equal(restored, fitted.inverse_transform(expected))
+        np.testing.assert_array_equal(decoded, fitted.inverse_transform(expected))
 
 
 def test_a_stream_is_not_read_ahead(fitted, ecg):
@@ -143,8 +144,8 @@ def test_a_stream_is_not_read_ahead(fitted, ecg):
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS, ids=repr)
-def test_an_interrupted_stream_goes_on(quantizer, blocks, quick):
-    """A pickle after each batch trains the same network as a tokenizer kept alive."""
+def test_an_interrupted_stream_continues(quantizer, blocks, quick):
+    """Pickling after each batch does not change the training."""
     params = {"quantizer": quantizer, "max_steps": 7, "batch_size": 15}
     if isinstance(quantizer, BinQuantizer) and isinstance(quantizer.n_bins, tuple):
         params["latent_dim"] = 2
@@ -200,7 +201,7 @@ def test_a_complete_tokenizer_never_changes(quantizer, blocks, quick):
     ],
     ids=repr,
 )
-def test_what_the_first_batch_settles_stays(estimator, blocks):
+def test_later_batches_do_not_change_the_estimator(estimator, blocks):
     first, later = blocks[:20], 3 * blocks[20:] - 1
     streamed = clone(estimator).partial_fit(first)
     before = pickle.dumps(streamed)
@@ -212,7 +213,7 @@ def test_what_the_first_batch_settles_stays(estimator, blocks):
         streamed.partial_fit(later[:, :20])
 
 
-def test_a_batch_that_fails_leaves_what_was_learned(blocks, quick):
+def test_a_failed_batch_does_not_change_the_tokenizer(blocks, quick):
     tokenizer = quick(quantizer=VectorQuantizer(8), max_steps=9)
     with pytest.raises(ValueError, match="NaN"):
         tokenizer.partial_fit(np.full_like(blocks, np.nan))
@@ -226,7 +227,7 @@ def test_a_batch_that_fails_leaves_what_was_learned(blocks, quick):
     assert tokenizer.n_steps_ == 2
 
 
-def test_a_stream_holds_nothing_out(blocks, quick):
+def test_a_stream_refuses_early_stopping(blocks, quick):
     tokenizer = quick(early_stopping=True)
     assert not hasattr(tokenizer, "partial_fit")
     with pytest.raises(AttributeError) as raised:
@@ -251,7 +252,7 @@ def test_a_pipeline_learns_step_by_step(ecg):
     assert tokenizer.transform(ecg.data).shape == (432, 10)
 
 
-def test_steps_that_are_passed_through_or_know_one_fit_only(ecg):
+def test_steps_that_are_passed_through_or_have_no_partial_fit(ecg):
     steps = FunctionTransformer(), "passthrough", GainShapeTokenizer(BinQuantizer(8))
     tokenizer = make_pipeline(*steps)
     for batch in (ecg.data[:50], ecg.data[50:]):
@@ -260,6 +261,24 @@ def test_steps_that_are_passed_through_or_know_one_fit_only(ecg):
     np.testing.assert_array_equal(tokenizer.transform(ecg.data[:50]), expected)
     quantizer = partial_fit(BinQuantizer(8), ecg.data)
     assert quantizer.n_tokens_ == 8
+
+
+def test_stateless_steps_learn_their_names(ecg):
+    """They count as fitted before `fit`, and their names are needed afterwards."""
+    tokenizer = partial_fit(make_pipeline(Normalizer(), BinQuantizer(8)), ecg.data)
+    (tokens,) = iter_transform(tokenizer, [ecg.data[:0]])
+    assert tokens.shape == (0, 250)
+    assert tokenizer[0].n_features_in_ == 250
+
+
+def test_a_search_is_fitted_to_the_first_batch(ecg):
+    search = GridSearchCV(
+        BinQuantizer(), {"n_bins": [4, 8]}, scoring=neg_reconstruction_mse, cv=2
+    )
+    expected = clone(search).fit(ecg.data[:50]).transform(ecg.data)
+    for batch in (ecg.data[:50], 3 * ecg.data[50:]):
+        assert partial_fit(search, batch) is search
+        np.testing.assert_array_equal(search.transform(ecg.data), expected)
 
 
 class Partly(torch.nn.Module):
@@ -279,7 +298,7 @@ class Partly(torch.nn.Module):
         return self.up(z)
 
 
-def test_weights_without_a_gradient_do_not_shift_the_others(blocks, quick):
+def test_weights_without_a_gradient_do_not_affect_the_others(blocks, quick):
     params = {"network": Partly, "max_steps": 8, "batch_size": 15}
     in_parts, whole = quick(**params), quick(**params, warm_start=True)
     in_parts.partial_fit(blocks).partial_fit(blocks)
@@ -288,14 +307,14 @@ def test_weights_without_a_gradient_do_not_shift_the_others(blocks, quick):
     assert losses[-1] < losses[0]
 
 
-def test_a_state_of_training_that_does_not_fit_is_refused(blocks, quick):
+def test_an_inconsistent_state_of_training_is_refused(blocks, quick):
     tokenizer = quick(max_steps=8).partial_fit(blocks)
     tokenizer._unfinished["moments"][0]["exp_avg"] = np.zeros(1, np.float32)
     with pytest.raises(ValueError, match="Training cannot go on"):
         tokenizer.partial_fit(blocks)
 
 
-def test_steps_of_scikit_learn_do_not_move_under_a_complete_tokenizer(ecg):
+def test_steps_of_scikit_learn_are_fitted_once(ecg):
     tokenizer = ConvAETokenizer(
         quantizer=VectorQuantizer(16), max_steps=1, random_state=0
     )
@@ -305,7 +324,7 @@ def test_steps_of_scikit_learn_do_not_move_under_a_complete_tokenizer(ecg):
     np.testing.assert_array_equal(pipeline.transform(ecg.data[:50]), tokens)
 
 
-def test_a_first_batch_that_fails_may_be_followed_by_another(ecg):
+def test_a_failed_first_batch_may_be_followed_by_another(ecg):
     pipeline = make_pipeline(BlockSegmenter(100), VectorQuantizer(4, random_state=0))
     with pytest.raises(ValueError, match="larger than the window"):
         partial_fit(pipeline, ecg.data[:, :50])
@@ -324,8 +343,8 @@ def test_streams_of_frames_and_of_steps_without_names(fitted, ecg, tmp_path):
     assert tokens.shape == (432, 250)
 
 
-def test_one_pass_learns_as_much_as_fit(ecg):
-    """The same windows in the same number of steps: no more than a tenth worse."""
+def test_one_pass_is_as_accurate_as_fit(ecg):
+    """With the same windows and number of steps, the error grows by at most 10 %."""
     rng = np.random.default_rng(0)
     windows = rng.permutation(np.tile(ecg.data[:345], (40, 1)))
     fitted = make_tokenizer(25, 64, max_steps=80, random_state=0)
