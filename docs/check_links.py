@@ -1,8 +1,8 @@
-"""Does each link, image and anchor within the built site lead somewhere?
+"""Check the links, images and anchors within the built site.
 
     python docs/check_links.py docs/_build/html
 
-Nothing outside the site is asked for.
+Links to other sites are not checked.
 """
 
 import sys
@@ -15,15 +15,15 @@ from bs4 import BeautifulSoup
 
 @cache
 def parsed(page):
-    """Links of a page, and the names that links to it may end in."""
+    """Links of a page, and its anchors."""
     soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
     links = {tag[a] for a in ("href", "src") for tag in soup.find_all(**{a: True})}
     anchors = {tag["id"] for tag in soup.find_all(id=True)}
     return links, anchors | {"", "top"}
 
 
-def leads_somewhere(link, page):
-    """Whether the file is there and, if it is a page, has the anchor."""
+def is_valid(link, page):
+    """Whether the target file exists and, if it is a page, has the anchor."""
     url = urlsplit(link)
     if url.scheme or url.netloc:
         return True
@@ -39,10 +39,10 @@ def main(folder):
     if not pages:
         sys.exit(f"No pages in {folder}: build the site first.")
     links = [(page, link) for page in pages for link in sorted(parsed(page)[0])]
-    broken = [where for where in links if not leads_somewhere(where[1], where[0])]
+    broken = [(page, link) for page, link in links if not is_valid(link, page)]
     for page, link in broken:
-        print(f"{page.relative_to(site)}: {link} leads nowhere")
-    print(f"{len(links)} links of {len(pages)} pages, {len(broken)} broken.")
+        print(f"{page.relative_to(site)}: broken link {link}")
+    print(f"{len(links)} links on {len(pages)} pages, {len(broken)} broken.")
     return bool(broken)
 
 

@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: `make docs`."""
+"""Configuration of Sphinx, for `make docs`."""
 
 import sys
 from pathlib import Path
@@ -25,14 +25,14 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
-default_role = "code"  # single backticks, in docstrings
+default_role = "code"  # for single backticks in docstrings
 
 myst_heading_anchors = 3
 highlight_options = {"python": {"stripnl": True}}  # doctests end in an empty line
-copybutton_exclude = ".linenos, .gp, .go"  # prompts and answers
+copybutton_exclude = ".linenos, .gp, .go"  # do not copy prompts and output
 
 autodoc_typehints = "none"
-numpydoc_show_class_members = False  # autodoc has them
+numpydoc_show_class_members = False  # autodoc lists them
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -63,7 +63,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
-    "write_computation_times": False,  # its page fetches scripts from elsewhere
+    "write_computation_times": False,  # that page loads scripts from the web
     "min_reported_time": 0,
 }
 
@@ -72,7 +72,7 @@ html_title = "sktok"
 html_static_path = ["_static"]
 html_css_files = ["sktok.css"]
 html_show_sourcelink = False
-html_sidebars = {  # pages of no section
+html_sidebars = {  # pages without a section
     page: [] for page in ("command_line", "glossary", "contributing", "citing")
 }
 html_theme_options = {
@@ -88,7 +88,7 @@ html_theme_options = {
 
 
 def draw_modules(app):
-    """Draw the picture that contributing.md shows."""
+    """Draw the diagram in contributing.md."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,8 @@
-"""Draw the modules of sktok, and what imports what, from the source itself."""
+"""Draw the modules of sktok and their imports, from the source code.
+
+Each module or package at the top level is one node. An arrow leads from a module to the
+modules that it imports, anywhere in its files.
+"""
 
 import ast
 from pathlib import Path
@@ -11,17 +15,23 @@ PACKAGE = Path(__file__).parents[1] / "sktok"
 
 
 def imports(path):
-    """Names of the modules of sktok that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            root, _, module = node.module.partition(".")
-            if root == "sktok":
-                names = [module] if module else [name.name for name in node.names]
-                yield from (name.split(".")[0] for name in names)
+    """Top-level modules of sktok that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "sktok":
+            names = [f"sktok.{name.name}" for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        for name in names:
+            root, _, module = name.partition(".")
+            if root == "sktok" and module:
+                yield module.split(".")[0]
 
 
 def module_graph():
-    """Arrows from each module to those it imports, without those that others imply."""
+    """Graph of imports, without arrows that follow from others."""
     graph = nx.DiGraph()
     for path in sorted(PACKAGE.rglob("*.py")):
         module = path.relative_to(PACKAGE).with_suffix("").parts[0]
@@ -30,15 +40,26 @@ def module_graph():
             graph.add_edges_from((module, name) for name in imports(path))
     graph.remove_nodes_from([name for name in graph if not is_module(name)])
     graph.remove_edges_from(nx.selfloop_edges(graph))
-    return nx.transitive_reduction(graph)
+    return reduced(graph)
 
 
 def is_module(name):
     return (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()
 
 
-def bent(graph):
-    """The graph by layers, with a bend wherever an arrow passes a layer."""
+def reduced(graph):
+    """Transitive reduction; of each cycle, the arrow that closes it is removed.
+
+    Packages that import each other inside functions can form a cycle.
+    """
+    graph = graph.copy()
+    while not nx.is_directed_acyclic_graph(graph):
+        graph.remove_edge(*nx.find_cycle(graph)[-1])
+    return nx.transitive_reduction(graph)
+
+
+def with_bends(graph):
+    """The graph by layers, with a bend where an arrow crosses a layer."""
     layer = {
         module: depth
         for depth, layer in enumerate(nx.topological_generations(graph))
@@ -55,7 +76,7 @@ def bent(graph):
 
 
 def positions(nodes, n_sweeps=30):
-    """Places of modules and bends: each near those it hangs together with."""
+    """Positions of modules and bends, each near the nodes that it is connected to."""
     layers = {}
     for node, depth in sorted(nodes.nodes(data="layer"), key=str):
         layers.setdefault(depth, []).append(node)
@@ -74,9 +95,9 @@ def positions(nodes, n_sweeps=30):
 
 
 def draw(path):
-    """Write the picture; public modules are in black frames."""
+    """Write the diagram; public modules have black frames."""
     graph = module_graph()
-    nodes = bent(graph)
+    nodes = with_bends(graph)
     place = positions(nodes)
     figure, ax = plt.subplots(figsize=(10, 8), layout="constrained")
     ax.set(xlim=(0, 1), ylim=(min(y for _, y in place.values()) - 0.5, 0.5))
