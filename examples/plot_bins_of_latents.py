@@ -3,16 +3,16 @@ What do bins do to a latent space?
 ==================================
 
 The paper "Da ECG a LLM" reduces a block to one number, its latent, and divides the
-range of latents into 256 bins, whose indices are the tokens. Its Figure 3 has bins over
-the range that the latents have; its Figure 4 over -5 to 5, chosen by hand. Here are
-both on the ECG that comes with the package.
+range of latents into 256 bins. The indices of the bins are the tokens. In Figure 3 of
+the paper, the bins cover the range of the latents. In Figure 4, they cover -5 to 5,
+chosen by hand. This example compares both on the ECG that comes with the package.
 
-Half a minute on 2 cores, nearly all of it in training.
+It takes half a minute on 2 cores, mostly for training.
 """
 
 # %%
-# The network of the paper's Table 1, trained without a quantiser. All but the last step
-# of the Pipeline gives the latents.
+# Train the network of Table 1 of the paper without a quantiser. The Pipeline without
+# its last step returns the latents.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,20 +33,20 @@ for name, z in (("fitted on", fit_latents), ("held out", latents)):
 
 
 def error(restored):
-    """Root mean square in microvolts."""
+    """Root mean squared error in µV."""
     return 1000 * np.sqrt(np.mean((test - restored) ** 2))
 
 
 # %%
-# Figure 3 has bins between the smallest and the largest latent of training, Figure 4
-# between -5 and 5, whatever the latents are. Three seconds of the held-out minute, one
-# latent for 10 samples:
+# The bins lie between the smallest and the largest latent of training (Figure 3), or
+# between -5 and 5 (Figure 4). The plots show three seconds of the held-out minute, with
+# one latent for 10 samples.
 
 limits = {"the range of the latents": "minmax", "-5 to 5": (-5, 5)}
 
 
 def draw(n_bins):
-    """The same latents in bins between both limits."""
+    """Draw the same latents in bins between either limits."""
     _, axes = plt.subplots(
         2, figsize=(8, 6), sharex=True, sharey=True, layout="constrained"
     )
@@ -61,14 +61,14 @@ def draw(n_bins):
 draw(n_bins=256)
 
 # %%
-# The steps of 256 bins can hardly be told from the latents. Those of 16 can:
+# The steps of 256 bins are hardly visible. Those of 16 bins are:
 
 draw(n_bins=16)
 
 # %%
-# What is lost? The network alone has an error already: one number does not tell ten
-# samples. Bins add to it. *Beyond* are the latents of training outside the limits,
-# which the end bins swallow.
+# The network alone already has an error, because one number cannot represent ten
+# samples. Bins increase it. *Beyond* is the share of training latents outside the
+# limits. They are assigned to the first and the last bin.
 
 alone = error(compressor.inverse_transform(latents))
 print(f"network alone, no bins: {alone:.1f} µV\n")
@@ -87,15 +87,15 @@ for low_high in limits.values():
         )
 
 # %%
-# The whole way, by the last of them:
+# Reconstruction of the signal with the last of these quantisers:
 
 _ = ReconstructionDisplay.from_arrays(
     test[:4], restored[:4], fs=ecg.fs, unit=ecg.unit, token_length=10
 )
 
 # %%
-# So: bins round each latent to the middle of its bin, and what that loses is a matter
-# of its width. 256 bins lose next to nothing beside what the network has lost before
-# them; 16 lose much more. The range of the latents cuts nothing off, but a few extremes
-# of training make all of its bins wider, and many stay empty. Limits by hand are as
-# good as the guess: -5 to 5 happens to suit this network.
+# **Answer:** bins round each latent to the centre of its bin, so the loss depends on
+# the width of the bins. 256 bins lose very little compared with the network; 16 bins
+# lose much more. The range of the latents clips nothing, but a few extreme latents of
+# training widen all bins, and many bins stay empty. Limits chosen by hand depend on the
+# network: -5 to 5 fits this one.

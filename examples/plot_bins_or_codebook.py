@@ -2,16 +2,16 @@
 Ordered bins or a codebook?
 ===========================
 
-Bins cut an axis into steps: token 100 lies beside token 101, and stands for a block
-that looks much like its own. A codebook is a list of vectors: token 100 has nothing to
-do with token 101. Here are both inside the same network, with 256 tokens each, and bins
-in two dimensions, 16 by 16, between them.
+Bins divide an axis into steps: tokens 100 and 101 are neighbours and represent similar
+blocks. A codebook is a list of vectors: tokens 100 and 101 are unrelated. This example
+trains both inside the same network with 256 tokens each, and also bins in two
+dimensions, 16 by 16.
 
-Half a minute on 2 cores, nearly all of it in training.
+It takes half a minute on 2 cores, mostly for training.
 """
 
 # %%
-# The quantiser is a parameter of the step ``tokenize``: it is trained with the network.
+# The quantiser is a parameter of the step ``tokenize`` and is trained with the network.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,13 +36,13 @@ for name, quantizer in tokenizers.items():
 
 
 # %%
-# Two questions to each: how large is the error, and how much larger does it get if a
-# language model writes the neighbouring token? One token in each window, in its middle,
-# is moved to the next one.
+# How large is the error, and how much larger is it if a language model writes the
+# neighbouring token? To measure this, the token in the middle of each window is
+# replaced by the next token.
 
 
 def error(windows):
-    """Root mean square in microvolts."""
+    """Root mean squared error in µV."""
     return 1000 * np.sqrt(np.mean((test - windows) ** 2))
 
 
@@ -59,7 +59,7 @@ for name, tokenizer in tokenizers.items():
     )
 
 # %%
-# In a picture:
+# As a bar plot:
 
 _, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 place = np.arange(len(errors))
@@ -77,16 +77,16 @@ ax.set(ylabel="error (µV)")
 _ = ax.legend(frameon=False)
 
 # %%
-# The blocks that the tokens of the codebook stand for, the most frequent first. Their
-# numbers, above them, follow no order.
+# The blocks that the tokens of the codebook represent, the most frequent first. Their
+# numbers, above the blocks, are in no particular order.
 
 _ = CodebookDisplay.from_estimator(
     tokenizers["codebook of 256"], test, unit=ecg.unit, fs=ecg.fs
 )
 
 # %%
-# So: a codebook for the lowest error, bins for tokens that forgive. At the same size of
-# vocabulary the codebook restores the ECG best, but the token beside the right one is
-# any other block, and spoils its window. Among 256 bins the same mistake can hardly be
-# seen. 16 by 16 bins do not pay here: their steps are coarse, and one step beyond the
-# last of 16 leads to the first.
+# **Answer:** a codebook for the lowest error, bins for tokens that tolerate mistakes.
+# At the same size of vocabulary the codebook restores the ECG best, but the next token
+# is an unrelated block and spoils the window. With 256 bins the same mistake is hardly
+# visible. Bins of 16 by 16 have no advantage here: their steps are coarse, and the
+# token after the last of 16 steps is far from it.

@@ -2,16 +2,16 @@
 Which block size?
 =================
 
-One token stands for one block. Longer blocks make fewer tokens, so that a language
-model sees more seconds at once; and one token out of the same vocabulary has to tell
-more samples. Here are four sizes at the same vocabulary of 256.
+One token represents one block. With longer blocks there are fewer tokens, and a
+language model sees more seconds at once, but each token has to represent more samples.
+This example compares four block sizes with the same vocabulary of 256 tokens.
 
-Half a minute on 2 cores, nearly all of it in training.
+It takes half a minute on 2 cores, mostly for training.
 """
 
 # %%
-# Each tokenizer is trained on the first four minutes and measured on the fifth: its
-# rate, as the entropy of its tokens in bits a sample, and its error in microvolts.
+# Each tokenizer is trained on the first four minutes. Its rate (entropy of the tokens,
+# in bits per sample) and its error (in µV) are measured on the fifth.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,8 +37,8 @@ for size in (5, 10, 25, 50):
     )
 
 # %%
-# Rate and error pull in opposite ways: twice the block size is about half the rate, at
-# about one and a half times the error.
+# A lower rate means a larger error: doubling the block size halves the rate
+# approximately, and increases the error by about one half.
 
 _, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 ax.plot(rates.values(), errors.values(), color="0.6", marker="o", markerfacecolor="C3")
@@ -52,12 +52,12 @@ for size in tokenizers:
 _ = ax.set(
     xlim=(0, 1.25 * max(rates.values())),
     ylim=(0, 1.15 * max(errors.values())),
-    xlabel="rate (bits a sample)",
-    ylabel="error (µV, root mean square)",
+    xlabel="rate (bits per sample)",
+    ylabel="root mean squared error (µV)",
 )
 
 # %%
-# Three seconds of the minute not seen, by each of them.
+# Three seconds of the held-out minute, restored by each tokenizer.
 
 _, axes = plt.subplots(
     4, figsize=(8, 9), sharex=True, sharey=True, layout="constrained"
@@ -70,7 +70,7 @@ for ax, (size, tokenizer) in zip(axes, tokenizers.items(), strict=True):
     ax.label_outer()
 
 # %%
-# So: the longest block whose error you can live with. With 5 samples a token follows
-# even the noise; with 10, at less than half the bits, the waves are smooth and in their
-# places; with 25 and 50 the heartbeats are still there, but their peaks come out too
-# low or too high, and between them steps appear where blocks meet.
+# **Answer:** the longest block whose error is acceptable. With 5 samples, a token
+# follows even the noise. With 10, at less than half the bits, the waves are smooth and
+# at the right place. With 25 and 50 the heartbeats are still visible, but their peaks
+# are too low or too high, and steps appear between blocks.

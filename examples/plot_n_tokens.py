@@ -2,17 +2,17 @@
 How many tokens?
 ================
 
-A larger vocabulary tells blocks apart more finely. It also gives a language model more
-names to learn, each of which it sees less often. Here are vocabularies of 16 to 1,024
-tokens, each token for a block of 10 samples.
+A larger vocabulary represents blocks more precisely. A language model then has more
+tokens to learn, and sees each of them less often. This example compares vocabularies of
+16 to 1,024 tokens, with one token for a block of 10 samples.
 
-Half a minute on 2 cores, nearly all of it in training.
+It takes half a minute on 2 cores, mostly for training.
 """
 
 # %%
-# Each tokenizer is trained on the first four minutes and measured on the fifth. A token
-# costs ``log2(n_tokens)`` bits if all are equally frequent; by their real frequencies
-# it costs the entropy, which is less.
+# Each tokenizer is trained on the first four minutes and tested on the fifth. If all
+# tokens were equally frequent, each would cost ``log2(n_tokens)`` bits. With their
+# actual frequencies, it costs the entropy, which is lower.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,23 +40,22 @@ for n_tokens in sizes:
     )
 
 # %%
-# How often each token occurs in the held-out minute, from the most to the least
-# frequent.
+# Frequencies of the tokens in the held-out minute, in descending order.
 
 _, axes = plt.subplots(2, 2, figsize=(10, 6), layout="constrained")
 for ax, n_tokens in zip(axes.flat, sizes, strict=True):
     TokenUsageDisplay.from_tokens(tokens[n_tokens], n_tokens, ax=ax)
     ax.set_title(f"{n_tokens} tokens", loc="left")
     if n_tokens > sizes[0]:
-        ax.get_legend().remove()  # is the same in all
+        ax.get_legend().remove()  # it is the same in all plots
 
 # %%
-# What a token costs, and what is lost.
+# The rate (bits per token) and the error.
 
 _, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 left.plot(sizes, np.log2(sizes), color="0.6", linestyle="--", label="log2(n_tokens)")
 left.plot(sizes, entropies, color="C3", marker="o", label="entropy")
-left.set(ylabel="bits a token", ylim=(0, None))
+left.set(ylabel="bits per token", ylim=(0, None))
 left.legend(frameon=False)
 right.plot(sizes, errors, color="C3", marker="o")
 right.set(ylabel="error (µV)", ylim=(0, None))
@@ -66,7 +65,8 @@ for ax in (left, right):
     ax.set_xlabel("n_tokens")
 
 # %%
-# So: as many as the recording can fill. Four times the tokens cost at most two bits
-# more, and each such step lowers the error by less than the one before. This minute has
-# 2,150 tokens: spread over a vocabulary of 1,024, many occur once or never, and a model
-# can learn little of them. 256 is a good start, and worth more with more data.
+# **Answer:** as many as the recording can fill. Each step to four times the tokens
+# costs at most two more bits and reduces the error by less than the step before. This
+# minute has 2,150 tokens. With a vocabulary of 1,024, many tokens occur once or never,
+# and a model can learn little about them. 256 is a good start; larger vocabularies need
+# more data.

@@ -1,19 +1,20 @@
 """
-How do I plug in a network of my own?
-=====================================
+How do I use a custom network?
+==============================
 
-``ConvAETokenizer`` trains any autoencoder that keeps a small contract, which
-:mod:`sktok.networks` states: ``encode`` leads from blocks to latents, and ``decode``
-back. Quantiser, training, search and files come with the estimator.
+``ConvAETokenizer`` trains any autoencoder with the interface that
+:mod:`sktok.networks` describes: ``encode`` turns blocks into latents, and ``decode``
+turns latents into blocks. The estimator provides quantiser, training and search.
 
-Half a minute on 2 cores, nearly all of it in training.
+It takes half a minute on 2 cores, mostly for training.
 """
 
 # %%
-# Two layers each way, and every block by itself. The shapes are (windows, blocks,
-# block_size) and (windows, blocks, latent_dim). ``initialize``, which may be left out,
-# is called once with all training windows: here it learns level and size of the signal.
-# ``reach`` says how many neighbours a restored block depends on.
+# The network has two layers in each direction and processes every block separately. The
+# shapes are (windows, blocks, block_size) and (windows, blocks, latent_dim).
+# ``initialize`` is optional and is called once with all training windows. Here it
+# stores the mean and the standard deviation of the signal. ``context_radius`` is the
+# number of blocks on each side that a restored block depends on.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,7 +30,7 @@ from sktok.plotting import ReconstructionDisplay, TrainingDisplay
 
 
 class TwoLayers(nn.Module):
-    reach = 0
+    context_radius = 0
 
     def __init__(self, block_size, latent_dim, width=64):
         super().__init__()
@@ -54,9 +55,9 @@ class TwoLayers(nn.Module):
 
 
 # %%
-# The parameter ``network`` takes the class, not an instance of it: a grid may ask for
-# other block sizes. Beside it the network that comes with the package, which reads each
-# block among its neighbours.
+# The parameter ``network`` takes the class and not an instance, because a grid search
+# may change the block size. The network is compared with the default network of the
+# package, which processes each block together with its neighbours.
 
 ecg = load_ecg()
 minute = (ecg.start - ecg.start[0]) // (60 * ecg.fs)
@@ -69,8 +70,8 @@ for name, network in (("contextual", "contextual"), ("two layers", TwoLayers)):
 tokenizers["two layers"]
 
 # %%
-# Both are trained by the same steps, on the signal scaled to [0, 1]. The contextual
-# network starts from principal components, and so with little error.
+# Both are trained for the same number of steps on the signal scaled to [0, 1]. The
+# contextual network starts from principal components, with a small error.
 
 _, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
 for ax, (name, tokenizer) in zip(axes, tokenizers.items(), strict=True):
@@ -79,7 +80,7 @@ for ax, (name, tokenizer) in zip(axes, tokenizers.items(), strict=True):
     ax.label_outer()
 
 # %%
-# What they make of the minute that neither has seen.
+# Reconstructions of the held-out minute.
 
 _, axes = plt.subplots(
     2, figsize=(8, 5), sharex=True, sharey=True, layout="constrained"
@@ -95,7 +96,7 @@ for ax, (name, tokenizer) in zip(axes, tokenizers.items(), strict=True):
     print(f"{name}: {n_weights:,} weights, {error:.0f} µV")
 
 # %%
-# So: pass its class as ``network``. What it needs are ``encode`` and ``decode`` of the
-# right shapes; grids, tokens and the way back to millivolts are the same as for the one
-# that comes with the package. This small one restores every block by itself, and its
-# error is the higher for it.
+# **Answer:** pass its class as ``network``. It needs the methods ``encode`` and
+# ``decode`` with the right shapes. Grid search, tokens and reconstruction in millivolts
+# work as with the default network. This small network restores every block separately,
+# which increases its error.

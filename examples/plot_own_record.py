@@ -1,18 +1,17 @@
 """
-How do I read a WFDB record of my own?
-======================================
+How do I read my own WFDB record?
+=================================
 
 WFDB is the format of PhysioNet: a header ``NAME.hea`` and a file of samples
-``NAME.dat``. ``load_wfdb`` reads one lead of such records as windows, checks the
-samples against the checksums in the header, and knows which samples are marked as
-invalid.
+``NAME.dat``. ``load_wfdb`` reads one lead of such records as windows, verifies the
+checksums in the header, and recognises invalid samples.
 
-A quarter of a minute on 2 cores.
+It takes a quarter of a minute on 2 cores.
 """
 
 # %%
-# For lack of yours, here is one: a minute of real ECG, in which the electrode is off
-# for two seconds. ``wfdb`` writes NaN as invalid samples.
+# First, write an example record: a minute of real ECG in which the electrode is off for
+# two seconds. ``wfdb`` writes NaN as invalid samples.
 
 import tempfile
 from pathlib import Path
@@ -29,7 +28,7 @@ minute = (known.start - known.start[0]) // (60 * known.fs)
 signal = known.data[minute == 4].ravel()
 signal[1000:1720] = np.nan
 
-temporary = tempfile.TemporaryDirectory()  # a folder of your own, that is
+temporary = tempfile.TemporaryDirectory()  # use a permanent folder instead
 folder = Path(temporary.name)
 
 
@@ -47,8 +46,8 @@ write_record("mine", signal)
 print(*sorted(path.name for path in folder.iterdir()))
 
 # %%
-# A record is named by its path without an ending. Invalid samples are an error unless
-# you say what to do with them: ``"drop"`` leaves out the windows that hold any, and
+# A record is specified by its path without a suffix. By default, invalid samples raise
+# an error. ``missing="drop"`` removes windows that contain invalid samples, and
 # ``"keep"`` keeps them with NaN.
 
 try:
@@ -60,8 +59,8 @@ for missing in ("drop", "keep"):
     print(f"{missing}: {ecg.data.shape}, {ecg.fs} Hz, {ecg.unit}, {ecg.lead[0]}")
 
 # %%
-# Tokens of the windows that are whole, by a tokenizer trained on the four minutes
-# before it. ``ecg.start`` tells where each window lies in the record.
+# A tokenizer trained on the four preceding minutes tokenizes the windows without
+# invalid samples. ``ecg.start`` is the position of each window in the record.
 
 tokenizer = make_tokenizer(max_steps=300, random_state=0).fit(known.data[minute < 4])
 whole = np.isfinite(ecg.data).all(axis=1)
@@ -69,8 +68,8 @@ tokens = tokenizer.transform(ecg.data[whole])
 print(tokens.shape, "tokens; the gap was in windows", np.flatnonzero(~whole))
 
 # %%
-# And back: the restored signal, with the gap where it was, as a record beside the
-# first.
+# Restore the signal, with the gap at the same position, and write it as a second record
+# in the same folder.
 
 restored = np.full_like(ecg.data, np.nan)
 restored[whole] = tokenizer.inverse_transform(tokens)
@@ -80,14 +79,15 @@ temporary.cleanup()
 print(f"written and read: within {1000 * np.nanmax(abs(again.data - restored)):.1f} µV")
 
 # %%
-# Six seconds around the gap, as the two records have them. All of a window is missing
-# if one of its samples is.
+# Six seconds around the gap in both records. If one sample of a window is invalid, the
+# whole window is missing.
 
 _ = ReconstructionDisplay(
     ecg.data[:9].ravel(), again.data[:9].ravel(), fs=ecg.fs, unit=ecg.unit
 ).plot()
 
 # %%
-# So: by ``load_wfdb("folder/record", channel="II")``, with ``missing="drop"`` if it has
-# gaps, or ``missing="keep"`` if what comes back is to have them in the same place. Give
-# a list of paths for several records, and ``groups=`` if a patient has more than one.
+# **Answer:** with ``load_wfdb("folder/record", channel="II")``. If the record has gaps,
+# use ``missing="drop"``, or ``missing="keep"`` to keep the gaps in the restored signal.
+# Pass a list of paths for several records, and ``groups=`` if patients have several
+# records.

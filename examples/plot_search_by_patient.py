@@ -1,19 +1,18 @@
 """
-Which tokenizer is good enough for patients not seen?
-=====================================================
+Which tokenizer is good enough for unseen patients?
+===================================================
 
-Windows of one patient resemble each other. A tokenizer that is tried on windows of the
-patients that it was trained on looks better than it is, so a search has to hold whole
-patients out. Among those that are good enough on them, the cheapest is wanted.
+Windows of one patient are similar to each other. A score on windows of the training
+patients is too optimistic, and a search therefore has to hold out whole patients. Among
+the tokenizers with an acceptable error, the one with the lowest rate is best.
 
-Half a minute on 2 cores, nearly all of it in training.
+It takes half a minute on 2 cores, mostly for training.
 """
 
 # %%
-# Every loader gives ``groups``, the patient of each window, for that purpose. The ECG
-# that comes with the package is **of one patient**, so that its minutes have to stand
-# in for patients here. With records of several, put ``groups=ecg.groups``; nothing else
-# changes.
+# For this purpose, every loader returns ``groups``, the patient of each window. The ECG
+# that comes with the package is **from one patient**. This example therefore uses
+# minutes as groups. With several patients, pass ``groups=ecg.groups``.
 
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
@@ -32,9 +31,10 @@ fit, test = ecg.data[minute < 4], ecg.data[minute == 4]
 print(f"patients: {set(ecg.groups.tolist())}, minutes: {set(minute.tolist())}")
 
 # %%
-# Six candidates, each trained on half of the groups and scored on the other half. A
-# hundred steps tell good settings from bad ones. Of those whose error stays within 100
-# µV, the one with the lowest rate is chosen, and trained again on all four minutes.
+# Six candidates are trained on half of the groups and scored on the other half. A
+# hundred steps are enough to distinguish good settings from bad ones. Among the
+# candidates with an error of at most 100 µV, the one with the lowest rate is chosen and
+# trained again on all four minutes.
 
 max_error = 0.1  # mV
 search = GridSearchCV(
@@ -52,7 +52,7 @@ search.fit(fit, groups=minute[minute < 4])
 print("chosen:", search.best_params_)
 
 # %%
-# What each candidate costs and what it loses.
+# Rate and error of each candidate.
 
 display = RateDistortionDisplay.from_cv_results(
     search.cv_results_, unit=ecg.unit, best_index=search.best_index_
@@ -60,19 +60,19 @@ display = RateDistortionDisplay.from_cv_results(
 _ = display.ax_.axhline(max_error**2, color="0.3", linestyle="--", linewidth=0.8)
 
 # %%
-# The search kept its promise if the error on the last minute, which no fold has seen,
-# is within the limit too.
+# The last minute was not used in the search. The error on it should be within the
+# limit, too.
 
 error = (-neg_reconstruction_mse(search, test)) ** 0.5
 rate = -neg_bits_per_sample(search, test)
 print(f"last minute: {1000 * error:.0f} µV, limit {1000 * max_error:.0f} µV")
-print(f"rate: {rate:.2f} bits a sample")
+print(f"rate: {rate:.2f} bits per sample")
 _ = ReconstructionDisplay.from_estimator(
     search.best_estimator_, test[:9], fs=ecg.fs, unit=ecg.unit
 )
 
 # %%
-# So: the one with the lowest rate among those whose error stays within your limit on
-# groups held out, whatever that limit is. ``lowest_rate_within`` chose it, and it kept
-# within the limit on a minute that the search had not seen. That says nothing yet about
-# other patients: for them, hold patients out.
+# **Answer:** the one with the lowest rate among those with an acceptable error on
+# held-out groups. ``lowest_rate_within`` chose it, and its error on a minute outside
+# the search is within the limit. This result does not yet hold for other patients: hold
+# out patients to choose a tokenizer for them.

@@ -1,17 +1,17 @@
 """
-How does an ECG become tokens, and what comes back?
-===================================================
+How does an ECG become tokens and an ECG again?
+===============================================
 
-A tokenizer turns windows of a signal into integers, and integers back into a signal. In
-scikit-learn's words it is a transformer: ``fit`` learns it, ``transform`` gives the
-tokens, and ``inverse_transform`` leads back to millivolts.
+A tokenizer turns windows of a signal into integers, and integers into a signal. It is a
+transformer of scikit-learn: ``fit`` trains it, ``transform`` returns the tokens, and
+``inverse_transform`` restores the signal in millivolts.
 
-Half a minute on 2 cores, nearly all of it in training.
+It takes half a minute on 2 cores, mostly for training.
 """
 
 # %%
-# Five minutes of real ECG come with the package. A row is a window of 250 samples,
-# which are 0.69 s. The first four minutes are for training; the fifth is held out.
+# Five minutes of real ECG come with the package. A row is a window of 250 samples (0.69
+# s). The first four minutes are for training; the fifth is held out.
 
 import numpy as np
 
@@ -26,22 +26,22 @@ fit, test = ecg.data[minute < 4], ecg.data[minute == 4]
 print(f"{len(fit)} windows to fit on, {len(test)} to test, in {ecg.unit}")
 
 # %%
-# ``make_tokenizer`` builds a Pipeline of three steps: one affine map for the whole
-# signal, a cut into blocks, and a network that makes one token of each block. Without
-# ``max_steps`` it would train until more steps hardly help.
+# ``make_tokenizer`` returns a Pipeline of three steps: scale the signal, divide windows
+# into blocks, and turn each block into a token with a network. Without ``max_steps``,
+# training continues until more steps hardly reduce the error.
 
 tokenizer = make_tokenizer(block_size=10, n_tokens=256, max_steps=600, random_state=0)
 tokenizer.fit(fit)
 
 # %%
-# A window has become 25 tokens, one for 10 samples.
+# Each window becomes 25 tokens, one for 10 samples.
 
 tokens = tokenizer.transform(test)
 print(tokens.shape, tokens.dtype)
 print(tokens[0])
 
 # %%
-# Here they stand under the ECG that they were made of, two windows in two rows.
+# Two windows in two rows, with the tokens below the samples that they represent.
 
 _ = TokenStripDisplay.from_estimator(
     tokenizer,
@@ -52,24 +52,25 @@ _ = TokenStripDisplay.from_estimator(
 )
 
 # %%
-# Tokens are all that ``inverse_transform`` needs.
+# ``inverse_transform`` restores the signal from the tokens alone.
 
 restored = tokenizer.inverse_transform(tokens)
 error = 1000 * np.sqrt(np.mean((test - restored) ** 2))
-print(f"{restored.shape}: off by {error:.0f} µV (root mean square)")
+print(f"{restored.shape}: root mean squared error {error:.0f} µV")
 
 # %%
-# What comes back, drawn over what went in, and the difference below.
+# The signal and its reconstruction, with the error below.
 
 _ = ReconstructionDisplay.from_estimator(tokenizer, test[:9], fs=ecg.fs, unit=ecg.unit)
 
 # %%
-# What the tokenizer costs and what it loses, in words:
+# A summary of rate and error:
 
 print(describe(tokenizer, test, fs=ecg.fs, unit=ecg.unit))
 
 # %%
-# So: an ECG of 360 samples a second becomes 36 tokens a second, each out of 256. What
-# comes back is the same heartbeats at the same places, in a minute that training had
-# not seen, with errors of some hundredths of a millivolt. They are largest where the
-# signal is steepest.
+# **Answer:** ``transform`` turns 360 samples per second into 36 tokens per second, each
+# from a vocabulary of 256, and ``inverse_transform`` turns them into ECG. In a minute
+# outside the training data, the restored heartbeats are the same and at the same
+# places. The errors are some hundredths of a millivolt, and largest where the signal is
+# steepest.

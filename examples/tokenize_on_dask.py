@@ -1,15 +1,14 @@
-"""Do the workers of a Dask cluster find the tokenizer and the tokens of one process?
+"""Do Dask workers find the same tokenizer and the same tokens as one process?
 
-Starts two workers on this machine. They share a grid search over block size and
-vocabulary, and then tokenize an archive in chunks that each reads for itself. The same
-is done in one process, and compared: all scores and all tokens have to be equal. The
-functions serve a larger cluster as they stand, if all its workers see the archive. A
-minute on 2 cores::
+Two workers on this machine share a grid search over block size and vocabulary. Then
+they tokenize an archive in chunks, which each worker reads itself. One process repeats
+the work, and all scores and tokens have to be equal. The functions also work on a
+larger cluster if all workers can read the archive. It takes a minute on 2 cores::
 
     python examples/tokenize_on_dask.py [FOLDER]
 
-It writes ``workers.png`` to the folder, which is what each worker did when. The answer
-is in the last line it prints.
+It writes ``workers.png``, a timeline of the workers, to the folder. The last line
+answers the question.
 """
 
 import sys
@@ -40,12 +39,12 @@ GRID = {
     "tokenize__quantizer__n_codes": [64, 256],
 }
 SEARCH_STEPS = 50
-N_COPIES = 100  # of the ECG, one a chunk: 43,200 windows
+N_COPIES = 100  # of the ECG, one for each chunk: 43,200 windows
 COLORS = {"compute": "tab:blue", "transfer": "tab:orange"}
 
 
 def grid_search(windows, scoring=neg_reconstruction_mse):
-    """A search whose folds are arrays, so that they can be sent ahead."""
+    """A search whose folds are arrays, which can be sent to the workers."""
     return GridSearchCV(
         make_tokenizer(max_steps=SEARCH_STEPS, random_state=0),
         GRID,
@@ -56,9 +55,9 @@ def grid_search(windows, scoring=neg_reconstruction_mse):
 
 
 def fit_on_cluster(search, windows, client):
-    """Fit a search; workers may die, as long as one is left."""
-    # What joblib sends by itself lies on one worker, and the search ends with an error
-    # if that dies. So each gets a copy, which Dask's memory manager must not drop.
+    """Fit a search; it continues if workers die, as long as one is left."""
+    # By default, joblib sends the data to one worker, and the search fails if this
+    # worker dies. Send a copy to each worker, and keep Dask from removing copies.
     client.amm.stop()
     shared = [windows, *chain.from_iterable(search.cv)]
     with parallel_config("dask", scatter=shared):
@@ -66,13 +65,13 @@ def fit_on_cluster(search, windows, client):
 
 
 def read(path, block_info=None):
-    """The windows of one chunk, read by the worker that needs them."""
+    """Read the windows of one chunk, on the worker that needs them."""
     rows, _ = block_info[None]["array-location"]
     return np.load(path, mmap_mode="r")[slice(*rows)]
 
 
 def open_archive(path, chunk_length):
-    """Windows in a file of NumPy's, as a dask.array."""
+    """Windows in a NumPy file, as a dask.array."""
     windows = np.load(path, mmap_mode="r")
     chunks = da.core.normalize_chunks((chunk_length, -1), windows.shape)
     meta = np.empty((0, 0), windows.dtype)
@@ -88,8 +87,9 @@ def tokenize(windows, tokenizer):
     n_tokens = len(tokenizer[-1].get_feature_names_out())
     tokens = windows.map_blocks(
         transform,
-        # As a node of the graph it goes to a worker once, and not with every chunk;
-        # and it is made again if its worker dies, where what was scattered is lost.
+        # As a node of the graph, the tokenizer is sent once to each worker, not with
+        # each chunk. It is computed again if a worker dies; scattered data would be
+        # lost.
         dask.delayed(tokenizer, traverse=False),
         chunks=(windows.chunks[0], n_tokens),
         meta=np.empty((0, 0), np.int64),
@@ -98,7 +98,7 @@ def tokenize(windows, tokenizer):
 
 
 def compare(client, folder):
-    """The whole work on the cluster and in this process; an error if they differ."""
+    """Do the work on the cluster and in this process; raise if results differ."""
     ecg = load_ecg()
     search = grid_search(ecg.data)
     alone = clone(search).fit(ecg.data)
@@ -129,7 +129,7 @@ def compare(client, folder):
 def main(folder="dask"):
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
-    torch.set_num_threads(1)  # as in the workers: sums depend on it in training
+    torch.set_num_threads(1)  # as in the workers
     with (
         tempfile.TemporaryDirectory() as scratch,
         LocalCluster(
@@ -144,7 +144,7 @@ def main(folder="dask"):
 
 
 def draw(streams, path):
-    """When each worker computed, and when it waited for data of another."""
+    """Draw when each worker computed and when it waited for data."""
     figure, axes = plt.subplots(
         len(streams), figsize=(9, 3.6), layout="constrained", squeeze=False
     )

@@ -1,5 +1,6 @@
-"""The gallery runs, in short trainings: each asks a question, and draws."""
+"""The gallery scripts run with short training; each asks, answers and draws."""
 
+import functools
 import runpy
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import joblib
 import matplotlib.pyplot as plt
 import pytest
 
-from sktok import _fitting
+from sktok import ConvAETokenizer
 
 plt.switch_backend("Agg")
 
@@ -16,18 +17,20 @@ SCRIPTS = sorted(Path(__file__).parents[1].glob("examples/plot_*.py"))
 
 @pytest.fixture
 def three_steps(monkeypatch):
-    """Let every training take three gradient steps, whatever it is asked for."""
-    settings_for = _fitting.settings_for
-    monkeypatch.setattr(
-        _fitting,
-        "settings_for",
-        lambda *args, **kwargs: settings_for(*args, **kwargs) | {"max_steps": 3},
-    )
+    """Train for three gradient steps, instead of `max_steps`."""
+    fit = ConvAETokenizer.fit
+
+    @functools.wraps(fit)
+    def short_fit(self, *args, **kwargs):
+        self.max_steps = 3
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(ConvAETokenizer, "fit", short_fit)
 
 
 @pytest.fixture
 def figures():
-    """Numbers of the figures that are open; all are closed in the end."""
+    """Numbers of the open figures; all are closed at the end."""
     plt.close("all")
     yield plt.get_fignums
     plt.close("all")
@@ -39,15 +42,15 @@ def test_a_script_asks_answers_and_draws(
     script, figures, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    with joblib.parallel_config("threading"):  # where three steps hold as well
+    with joblib.parallel_config("threading"):  # other processes are not patched
         title, underline = runpy.run_path(str(script))["__doc__"].split("\n")[1:3]
     assert title.endswith("?")
     assert underline == "=" * len(title)
-    assert script.read_text().rpartition("# %%\n")[2].startswith("# So: ")
+    assert script.read_text().rpartition("# %%\n")[2].startswith("# **Answer:** ")
     assert figures()
     assert "nan" not in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 
-def test_the_gallery_is_whole():
+def test_the_gallery_is_complete():
     assert len(SCRIPTS) >= 10

@@ -1,4 +1,4 @@
-"""Displays draw what they were given, where they were told."""
+"""Displays draw the given data on the given axes."""
 
 from types import SimpleNamespace
 
@@ -45,14 +45,14 @@ def quantizer(ecg):
 
 @pytest.fixture(scope="module")
 def tokenizer(ecg):
-    """Trained a little, with a look at held-out windows."""
+    """Trained for a few steps, with one validation check."""
     tokenizer = make_tokenizer(block_size=25, n_tokens=64, max_steps=20, random_state=0)
     return tokenizer.set_params(tokenize__early_stopping=True).fit(ecg.data[:100])
 
 
 @pytest.fixture(scope="module")
 def codebook(ecg):
-    """Blocks of 7 samples, which do not divide the window, without a network."""
+    """Without a network; blocks of 7 samples, which do not divide the window."""
     quantizer = VectorQuantizer(8, max_iter=3, random_state=0)
     return make_pipeline(BlockSegmenter(7), quantizer).fit(ecg.data[:20])
 
@@ -64,7 +64,7 @@ def gain_shape(codebook, ecg):
 
 @pytest.fixture
 def drawn_texts(monkeypatch):
-    """Draw a figure, and tell the text and the extent of all that is written in it."""
+    """Draw a figure; return each text in it and the extent of the text."""
     draw = Text.draw
 
     def drawn(figure):
@@ -85,7 +85,7 @@ def drawn_texts(monkeypatch):
 
 
 def search_results(n_codes=(64, 128, 256), block_sizes=(5, 10, 25, 50)):
-    """What a search over two parameters might have found; a third does not vary."""
+    """Results of a search over two parameters; a third one is constant."""
     grid = [(b, n) for b in block_sizes for n in n_codes]
     return {
         "params": [
@@ -160,7 +160,7 @@ def test_every_display_draws_on_given_axes_and_again(name, tokenizer, ecg):
     assert len(first.get_children()) == len(second.get_children()) == n_artists
 
 
-def test_colours_stand_out_from_a_dark_background():
+def test_colours_contrast_with_a_dark_background():
     def brightness(style):
         with plt.style.context(style):
             display = ReconstructionDisplay.from_arrays([1.0, 2.0], [1.0, 2.0])
@@ -171,7 +171,7 @@ def test_colours_stand_out_from_a_dark_background():
     assert on_white[0] > on_black[0]
 
 
-def test_transparent_axes_have_the_colour_of_the_figure_behind_them():
+def test_transparent_axes_take_the_colour_of_the_figure():
     left, _ = plt.figure(facecolor="white").subfigures(1, 2)
     left.set_facecolor("none")
     draw = ReconstructionDisplay.from_arrays
@@ -244,7 +244,7 @@ def test_reconstruction_has_the_error_below(quantizer, ecg):
     assert plain.error_ax_.get_ylabel() == "error (bar)"
 
 
-def test_reconstruction_marks_where_tokens_begin(tokenizer, codebook, gain_shape, ecg):
+def test_reconstruction_marks_the_start_of_tokens(tokenizer, codebook, gain_shape, ecg):
     X = ecg.data[:2]
     display = ReconstructionDisplay.from_estimator(tokenizer, X, fs=ecg.fs)
     np.testing.assert_allclose(
@@ -266,7 +266,7 @@ def test_reconstruction_marks_where_tokens_begin(tokenizer, codebook, gain_shape
     assert dense.boundaries_ is None
 
 
-def test_tokens_begin_where_it_is_known(quantizer, ecg):
+def test_starts_of_tokens_are_drawn_only_if_known(quantizer, ecg):
     def starts(tokenizer, X):
         display = ReconstructionDisplay.from_estimator(tokenizer.fit(X), X)
         return None if display.token_starts is None else list(display.token_starts)
@@ -307,7 +307,7 @@ def paper(ax):
 @pytest.mark.parametrize(
     ("n_windows", "squares"), [(1, [0.04, 0.2]), (9, [0.2]), (120, [])]
 )
-def test_ecg_paper_keeps_the_squares_that_can_be_told_apart(n_windows, squares, ecg):
+def test_ecg_paper_leaves_out_squares_that_are_too_small(n_windows, squares, ecg):
     X = ecg.data[:n_windows]
     display = ReconstructionDisplay.from_arrays(X, X, fs=ecg.fs, unit="mV")
     grids = paper(display.ax_)
@@ -350,7 +350,7 @@ def test_ecg_paper_is_behind_each_row(codebook, ecg):
         )
 
 
-def test_ecg_paper_takes_seconds_and_millivolts(ecg):
+def test_ecg_paper_needs_seconds_and_millivolts(ecg):
     X = ecg.data[:1]
     draw = ReconstructionDisplay.from_arrays
     assert not paper(draw(X, X, fs=ecg.fs, unit="V").ax_)
@@ -409,7 +409,7 @@ def test_candidates_without_a_score_are_not_drawn():
     nothing.figure_.canvas.draw()
 
 
-def test_of_many_candidates_the_front_is_labelled():
+def test_with_many_candidates_only_the_front_is_labelled():
     def labelled(rate, mse, best_index):
         labels = [str(i) for i in range(len(rate))]
         display = RateDistortionDisplay(rate, mse, labels, best_index=best_index)
@@ -432,18 +432,18 @@ def test_labels_name_the_parameters_that_vary():
     assert alone.labels == ["5, 64, 9"]
 
 
-def test_the_chosen_candidate_has_a_ring():
+def test_the_chosen_candidate_is_marked_by_a_ring():
     display = RateDistortionDisplay.from_cv_results(search_results(), best_index=0)
     np.testing.assert_allclose(
         display.chosen_.get_offsets(), [[6 / 5, 25e-4 / 64**0.1]]
     )
     with pytest.raises(
-        ValueError, match="best_index=12: expected a candidate, 0 to 11"
+        ValueError, match="best_index=12: expected a candidate from 0 to 11"
     ):
         RateDistortionDisplay.from_cv_results(search_results(), best_index=12)
 
 
-def test_errors_in_millivolts_are_also_told_in_microvolts():
+def test_errors_in_millivolts_are_also_shown_in_microvolts():
     display = RateDistortionDisplay.from_cv_results(search_results(), unit="mV")
     display.figure_.canvas.draw()
     low, high = display.ax_.get_ylim()
@@ -537,7 +537,7 @@ def test_codebook_draws_the_codes(codebook, ecg):
     assert written[-2].endswith(", 7 samples")
 
 
-def test_codebook_draws_no_filling(codebook, ecg):
+def test_codebook_ignores_the_padding_of_blocks(codebook, ecg):
     display = CodebookDisplay.from_estimator(codebook, ecg.data)
     assert len(display.tokens) == 8
     codes = codebook[-1].codes_[display.tokens]
@@ -563,7 +563,7 @@ def test_codebook_of_a_cropped_block(ecg):
 
 @pytest.mark.parametrize("fs", [None, 360])
 def test_codebook_has_a_scale(fs):
-    """Two levels, 2 apart, in cells whose frame is as high as that."""
+    """The frame of a cell is as high as the range of the blocks, here 2."""
     mean = np.array([[-0.5, -0.5], [1.5, 1.5]])
     display = CodebookDisplay(
         [0, 1], [0.5, 0.5], mean, np.array([mean, mean]), 2, 2, fs=fs, unit="mV"
@@ -606,13 +606,13 @@ def test_codebook_of_a_network_has_bands(tokenizer, ecg):
         rtol=1e-5,
     )
     assert (display.band[0] <= display.band[1]).all()
-    assert display.ax_.texts[-1].get_text().startswith("band: four fifths")
+    assert display.ax_.texts[-1].get_text().startswith("band: 10th to 90th")
     assert display.n_used == len(np.unique(tokens)) == len(display.tokens)
     assert f"{64 - display.n_used} of 64 never" in display.ax_.get_title(loc="left")
     assert len(display.bands_.get_paths()) == display.n_used
 
 
-def test_gain_and_offset_tokens_are_not_of_blocks(gain_shape, codebook, ecg):
+def test_gain_and_offset_tokens_are_left_out(gain_shape, codebook, ecg):
     X = ecg.data[:9]
     shapes = gain_shape.token_ranges_["shape"]
     display = TokenStripDisplay.from_estimator(gain_shape, X)
@@ -626,14 +626,14 @@ def test_gain_and_offset_tokens_are_not_of_blocks(gain_shape, codebook, ecg):
 
 
 @pytest.mark.parametrize("display", [CodebookDisplay, TokenStripDisplay])
-def test_blocks_need_a_token_each(display, ecg):
+def test_each_block_needs_one_token(display, ecg):
     several = make_pipeline(BlockSegmenter(25), BinQuantizer(4)).fit(ecg.data)
     with pytest.raises(ValueError, match="expected one token for each block"):
         display.from_estimator(several, ecg.data[:2])
 
 
 @pytest.mark.parametrize("n_codes", [0, 2.5])
-def test_codebook_draws_a_whole_number_of_codes(n_codes, codebook, ecg):
+def test_number_of_codes_is_a_positive_integer(n_codes, codebook, ecg):
     with pytest.raises(ValueError, match=f"n_codes={n_codes}: expected"):
         CodebookDisplay.from_estimator(codebook, ecg.data, n_codes=n_codes)
 
@@ -652,7 +652,7 @@ def test_training_from_estimator(tokenizer, codebook):
         TrainingDisplay.from_estimator(make_tokenizer())
 
 
-def test_looks_are_drawn_at_the_steps_that_training_kept():
+def test_validation_checks_are_drawn_at_the_stored_steps():
     trained = SimpleNamespace(
         loss_curve_=[3.0] * 90, validation_loss_curve_=[2.0, 1.0, 0.5]
     )
@@ -673,17 +673,17 @@ def test_training_of_a_tokenizer_inside_another(tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("n_steps", "n_looks", "steps"),
+    ("n_steps", "n_checks", "steps"),
     [(120, 3, [50, 100, 120]), (100, 2, [50, 100]), (300, 3, [100, 200, 300])],
 )
-def test_looks_are_where_training_takes_them(n_steps, n_looks, steps):
+def test_steps_of_validation_checks_are_approximated(n_steps, n_checks, steps):
     loss = np.linspace(2, 1, n_steps)
-    display = TrainingDisplay.from_curves(loss, np.ones(n_looks))
+    display = TrainingDisplay.from_curves(loss, np.ones(n_checks))
     np.testing.assert_array_equal(display.validation_line_.get_xdata(), steps)
     mean = display.smoothed_.get_ydata()
     np.testing.assert_allclose(mean[5:-5], loss[5:-5])
     with pytest.raises(ValueError, match=r"validation_steps has shape \(1,\)"):
-        TrainingDisplay.from_curves(loss, np.ones(n_looks), validation_steps=[1])
+        TrainingDisplay.from_curves(loss, np.ones(n_checks), validation_steps=[1])
 
 
 def test_training_without_steps():
@@ -728,7 +728,7 @@ def test_rows_of_whole_tokens(tokenizer, ecg):
     assert not any(text.get_in_layout() for text in display.numbers_)
 
 
-def test_a_strip_has_a_bound(codebook, ecg):
+def test_a_strip_has_a_maximum_number_of_rows(codebook, ecg):
     draw = TokenStripDisplay.from_estimator
     with pytest.raises(
         ValueError, match=r"make 100 rows of 1084, .*: draw fewer windows, or set sec"
@@ -747,7 +747,7 @@ def test_a_strip_has_a_bound(codebook, ecg):
         (1000, 0.25, ["0–0.25 s", "0.25–0.5 s", "0.5–0.75 s"]),
     ],
 )
-def test_rows_tell_their_times(fs, row, extents):
+def test_rows_are_labelled_with_their_times(fs, row, extents):
     signal = np.zeros(750)
     display = TokenStripDisplay(
         signal, np.zeros(3, int), np.array([0, 250, 500]), range(2), fs=fs
@@ -758,7 +758,7 @@ def test_rows_tell_their_times(fs, row, extents):
 
 
 @pytest.mark.parametrize(("seconds", "fs"), [(0, 360), ("1", 360), (1, None)])
-def test_rows_have_a_length(seconds, fs, codebook, ecg):
+def test_length_of_rows_is_positive(seconds, fs, codebook, ecg):
     with pytest.raises(ValueError, match="expected a number above 0"):
         TokenStripDisplay.from_estimator(
             codebook, ecg.data[:2], fs=fs, seconds_per_row=seconds

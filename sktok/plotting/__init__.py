@@ -1,9 +1,8 @@
-"""Pictures in the form of scikit-learn's Displays. They need matplotlib.
+"""Plots in the form of scikit-learn's Display objects. They need matplotlib.
 
-Each is drawn by a class method such as `from_estimator`, on new axes or on those that
-are given, and keeps its data and what it drew: `plot` draws the same again elsewhere.
-Colours follow the background, and differ in lightness, so that a print in grey says
-the same.
+A class method such as `from_estimator` computes the data, stores it in the display and
+draws it, on new axes or on given ones. `plot` draws the same data again. Colours adapt
+to the background and differ in lightness, so that plots stay readable in greyscale.
 """
 
 from sktok.plotting._codebook import CodebookDisplay

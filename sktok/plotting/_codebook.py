@@ -1,4 +1,4 @@
-"""The block that each token stands for."""
+"""The block that each token represents."""
 
 import math
 from numbers import Integral
@@ -7,39 +7,39 @@ import numpy as np
 
 from sktok._blocks import segment
 from sktok._rows import require_fs
-from sktok.plotting._axes import make_axes, palette, points_per_unit
+from sktok.plotting._axes import Display, palette, rectangles, styled
 from sktok.plotting._fitted import block_tokens
 
-_CELL_SHAPE = 1.4  # width over height
-_CURVE_WIDTH, _CURVE_HEIGHT = 0.86, 0.66  # of a cell; the label is above the curve
-_FEWEST_COLUMNS, _FEWEST_ROWS = 4, 2  # so that few blocks are not drawn huge
+_CELL_SHAPE = 1.4  # width divided by height
+_CURVE_WIDTH, _CURVE_HEIGHT = 0.86, 0.66  # in cells; the label is above the curve
+_MIN_COLUMNS, _MIN_ROWS = 4, 2  # a few blocks are not drawn too large
 _FOOT = 0.6  # cells, for the scale bar below the grid
 _BAND = 10, 90  # percentiles
 
 
-class CodebookDisplay:
-    """The block that each token stands for, from the most frequent token on.
+class CodebookDisplay(Display):
+    """The block that each token represents, in descending order of frequency.
 
-    Make it by `from_estimator`. A token is drawn as the mean of the blocks that were
-    restored from it, and the band that holds four fifths of them. Where a network
-    restores a block from its neighbours' tokens too, the band tells how much they
-    matter; a codebook alone restores a token to its code, and there is no band.
+    Create it with `from_estimator`. A token is drawn as the mean of the blocks restored
+    from it, with a band from the 10th to the 90th percentile. If a network restores a
+    block from neighbouring tokens too, the band shows their influence. A codebook
+    restores a token to the same code every time, without a band.
 
     Parameters
     ----------
     tokens : ndarray of int, shape (n_codes,)
-        The tokens to draw.
+        Tokens to draw.
 
     share : ndarray of shape (n_codes,)
-        The share of each in all tokens, between 0 and 1.
+        Share of each token among all tokens, between 0 and 1.
 
     mean : ndarray of shape (n_codes, block_size)
-        Mean of the blocks restored from each token. Where the block size does not
-        divide the window, the last blocks of windows are cropped, and left out; a token
-        that occurs only there has NaN for the samples that it lacks.
+        Mean of the blocks restored from each token. If the block size does not divide
+        the window, the last block of a window is cropped and excluded from the mean. A
+        token that occurs only there has NaN for the missing samples.
 
     band : ndarray of shape (2, n_codes, block_size)
-        The 10th and the 90th percentile of these blocks.
+        10th and 90th percentile of these blocks.
 
     n_used : int
         Number of tokens that occur.
@@ -48,27 +48,27 @@ class CodebookDisplay:
         Size of the vocabulary.
 
     fs : float or None, default=None
-        Sampling frequency in Hz; without it the scale bar counts samples.
+        Sampling frequency in Hz; `None` counts samples in the scale bar.
 
     unit : str or None, default=None
-        Unit of the signal, for the scale bar.
+        Unit of the signal, shown at the scale bar.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes that were drawn on.
+        Axes of the plot.
 
     figure_ : matplotlib Figure
-        Figure that holds them.
+        Figure that contains the axes.
 
     curves_ : matplotlib LineCollection
-        The means, each in its cell of a grid.
+        Means, one in each cell of a grid.
 
     bands_ : matplotlib PolyCollection
-        The bands.
+        Bands, one in each cell.
 
     scale_bar_ : matplotlib LineCollection
-        A length of time and an amplitude, for all of the cells.
+        A duration and an amplitude, valid for all cells.
 
     See Also
     --------
@@ -107,46 +107,46 @@ class CodebookDisplay:
     def from_estimator(
         cls, estimator, X, *, unit=None, fs=None, n_codes=64, ax=None, **kwargs
     ):
-        """Tokenize windows, restore them, and draw what became of each token.
+        """Tokenize and restore windows, and draw the block of each token.
 
         Parameters
         ----------
         estimator : transformer or Pipeline
-            Fitted, with `transform` and `inverse_transform`; makes one token of each
-            block. The tokens of offset and gain of a
+            Fitted, with `transform` and `inverse_transform`, and with one token for
+            each block. The offset and gain tokens of a
             :class:`~sktok.GainShapeTokenizer` are left out.
 
         X : array-like of shape (n_windows, window_length)
-            Windows of a signal. Tokens that do not occur in them are left out.
+            Windows of a signal. Tokens that do not occur in them are not drawn.
 
         unit : str or None, default=None
-            Unit of the signal, for the scale bar.
+            Unit of the signal, shown at the scale bar.
 
         fs : float or None, default=None
-            Sampling frequency in Hz; without it the scale bar counts samples.
+            Sampling frequency in Hz; `None` counts samples in the scale bar.
 
         n_codes : int, default=64
-            Largest number of tokens to draw.
+            Maximum number of tokens to draw.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`.
 
         Returns
         -------
         display : CodebookDisplay
-            What was drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If `n_codes` is not a whole number above 0, `fs` is not above 0, or the
-            estimator does not make one token of each block.
+            If `n_codes` is not a positive integer, `fs` is not positive, or the
+            estimator does not make one token for each block.
         """
         if not (isinstance(n_codes, Integral) and n_codes > 0):
-            raise ValueError(f"n_codes={n_codes!r}: expected a whole number above 0.")
+            raise ValueError(f"n_codes={n_codes!r}: expected an integer above 0.")
         tokens, token_length, vocabulary, X_hat = block_tokens(estimator, X)
         blocks, tokens = _restored_blocks(X_hat, token_length), tokens.ravel()
         used, count = np.unique(tokens, return_counts=True)
@@ -164,18 +164,18 @@ class CodebookDisplay:
         ).plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, curves_kwargs=None, bands_kwargs=None):
-        """Draw a grid of blocks, all on one scale, with their tokens and shares.
+        """Draw a grid of blocks with their tokens and shares, all on the same scale.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         curves_kwargs : dict or None, default=None
-            Passed on to `LineCollection` for the means.
+            Passed to `LineCollection` for the means.
 
         bands_kwargs : dict or None, default=None
-            Passed on to `PolyCollection` for the bands.
+            Passed to `PolyCollection` for the bands.
 
         Returns
         -------
@@ -185,108 +185,76 @@ class CodebookDisplay:
         Raises
         ------
         ValueError
-            If `fs` is not above 0.
+            If `fs` is not positive.
         """
         require_fs(self.fs)
-        eighths = -(-len(self.tokens) // 8)  # rows, if there are eight columns
-        height = 0.9 + 0.64 * max(_FEWEST_ROWS, eighths)
-        self.figure_, self.ax_ = make_axes(ax, figsize=(8, height))
-        from matplotlib.collections import LineCollection, PolyCollection
-
-        colors = palette(self.ax_)
+        n_rows = max(_MIN_ROWS, math.ceil(len(self.tokens) / 8))
+        self._set_axes(ax, figsize=(8, 0.9 + 0.64 * n_rows))
         columns, rows = self._grid()
-        x, mean, low, high = self._curves(columns, rows)
-        self._draw_frames(x, columns)
-        outlines = np.concatenate([low, high[:, ::-1]], axis=1)
-        there_and_back = np.concatenate([x, x[:, ::-1]], axis=1)
-        outlines = np.stack([there_and_back, outlines], axis=2)
-        self.bands_ = PolyCollection(
-            [outline[np.isfinite(outline[:, 1])] for outline in outlines],
-            **{"facecolor": colors["signal"], "alpha": 0.5} | (bands_kwargs or {}),
-        )
-        self.curves_ = LineCollection(
-            np.stack([x, mean], axis=2),
-            **{"colors": colors["accent"], "linewidths": 1.2} | (curves_kwargs or {}),
-        )
-        self.ax_.add_collection(self.bands_, autolim=False)
-        self.ax_.add_collection(self.curves_, autolim=False)
-        self._label(columns)
-        self._draw_scale_bar(rows)
+        self.ax_.set(xlim=(-0.04, columns), ylim=(-rows - _FOOT, 0))
+        row, left = np.divmod(np.arange(len(self.tokens)), columns)
+        bottom = -1.0 - row
+        self._draw_frames(left, bottom)
+        self._draw_curves(left, bottom, curves_kwargs, bands_kwargs)
+        self._label(left, bottom)
+        self._draw_scale_bar(-rows - _FOOT + 0.1)
         self.ax_.set_axis_off()
         return self
 
     def _grid(self):
-        """Number of columns and rows whose cells have a good shape on these axes."""
+        """Numbers of columns and rows that give the cells a good shape."""
         extent = self.ax_.get_window_extent()
         aspect = extent.width / extent.height / _CELL_SHAPE
         n_codes = len(self.tokens)
-        columns = max(_FEWEST_COLUMNS, round(math.sqrt(n_codes * aspect)))
-        return columns, max(_FEWEST_ROWS, -(-n_codes // columns))
-
-    def _curves(self, columns, rows):
-        """The blocks in the coordinates of the axes: x, and y of mean and band."""
-        n_codes, block_size = self.mean.shape
-        row, column = np.divmod(np.arange(n_codes)[:, np.newaxis], columns)
-        x = column + np.linspace(0, _CURVE_WIDTH, max(2, block_size))
-        curves = np.stack([self.mean, *self.band])
-        lowest, _, per_amplitude = self._scale()
-        if block_size == 1:  # a level, drawn as one
-            curves = np.repeat(curves, 2, axis=2)
-        y = (curves - lowest) * per_amplitude - row - 1
-        self.ax_.set(xlim=(-0.04, columns), ylim=(-rows - _FOOT, 0))
-        return x, *y
+        columns = max(_MIN_COLUMNS, round(math.sqrt(n_codes * aspect)))
+        return columns, max(_MIN_ROWS, math.ceil(n_codes / columns))
 
     def _scale(self):
-        """Lowest and highest amplitude, and the height in cells of one unit of it."""
+        """Lowest amplitude, range of amplitudes, and cells per unit of amplitude."""
         curves = np.stack([self.mean, *self.band])
         lowest, highest = np.nanmin(curves), np.nanmax(curves)
-        return lowest, highest, _CURVE_HEIGHT / (highest - lowest or 1.0)
+        extent = highest - lowest or 1.0
+        return lowest, extent, _CURVE_HEIGHT / extent
 
-    def _draw_frames(self, x, columns):
-        """What shows the scale in each cell: a frame, and a line at 0."""
-        from matplotlib.collections import LineCollection, PolyCollection
+    def _draw_frames(self, left, bottom):
+        """Show the scale in each cell by a frame and a line at 0."""
+        right, top = left + _CURVE_WIDTH, bottom + _CURVE_HEIGHT
+        colors = palette(self.ax_)
+        frames = rectangles(left, right, bottom, top)
+        self._add_polygons(frames, facecolor=colors["faint"], alpha=0.35, zorder=0.4)
+        lowest, extent, per_unit = self._scale()
+        if lowest < 0 < lowest + extent:
+            zero = bottom - lowest * per_unit
+            lines = np.transpose([[left, right], [zero, zero]])
+            self._add_lines(lines, colors=colors["signal"], linewidths=0.5, zorder=0.5)
 
-        left, right = x[:, 0], x[:, -1]
-        bottom = -1.0 - np.arange(len(x)) // columns
-        top = bottom + _CURVE_HEIGHT
-        corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
-        self.ax_.add_collection(
-            PolyCollection(
-                np.moveaxis(corners, 2, 0),
-                facecolor=palette(self.ax_)["faint"],
-                alpha=0.35,
-                zorder=0.4,
-            ),
-            autolim=False,
+    def _draw_curves(self, left, bottom, curves_kwargs, bands_kwargs):
+        """Draw the mean and the band in each cell."""
+        curves = np.stack([self.mean, *self.band])
+        if curves.shape[2] == 1:  # a block of one sample is drawn as a level
+            curves = np.repeat(curves, 2, axis=2)
+        lowest, _, per_unit = self._scale()
+        x = left[:, np.newaxis] + np.linspace(0, _CURVE_WIDTH, curves.shape[2])
+        mean, low, high = (curves - lowest) * per_unit + bottom[:, np.newaxis]
+        outlines = np.hstack([np.dstack([x, low]), np.dstack([x, high])[:, ::-1]])
+        colors = palette(self.ax_)
+        bands_style = styled(bands_kwargs, facecolor=colors["signal"], alpha=0.5)
+        self.bands_ = self._add_polygons(
+            [outline[np.isfinite(outline[:, 1])] for outline in outlines], **bands_style
         )
-        lowest, highest, per_amplitude = self._scale()
-        if lowest < 0 < highest:
-            zero = bottom - lowest * per_amplitude
-            self.ax_.add_collection(
-                LineCollection(
-                    np.moveaxis([(left, zero), (right, zero)], 2, 0),
-                    colors=palette(self.ax_)["signal"],
-                    linewidths=0.5,
-                    zorder=0.5,
-                ),
-                autolim=False,
-            )
+        curves_style = styled(curves_kwargs, colors=colors["accent"], linewidths=1.2)
+        self.curves_ = self._add_lines(np.dstack([x, mean]), **curves_style)
 
-    def _label(self, columns):
-        """Token and share above each block, and what was left out in the title."""
-        per_cell, per_row = points_per_unit(self.ax_)
+    def _label(self, left, bottom):
+        """Write token and share above each block, and the number of tokens on top."""
+        per_cell, per_row = self._points_per_unit()
         size = min(7.5, per_cell / 7, 0.7 * (1 - _CURVE_HEIGHT) * per_row)
+        y = bottom + _CURVE_HEIGHT + 0.04
         for cell, (token, share) in enumerate(
             zip(self.tokens, self.share, strict=True)
         ):
-            row, column = divmod(cell, columns)
-            self.ax_.text(
-                column,
-                _CURVE_HEIGHT + 0.04 - row - 1,
-                f"{token}   {100 * share:.2f} %",
-                fontsize=size,
-                va="bottom",
-            )
+            label = f"{token}   {100 * share:.2f} %"
+            self.ax_.text(left[cell], y[cell], label, fontsize=size, va="bottom")
         self.ax_.set_title(
             f"the {len(self.tokens)} most frequent of {self.n_used} tokens in use; "
             f"{self.n_tokens - self.n_used} of {self.n_tokens} never occur",
@@ -294,66 +262,46 @@ class CodebookDisplay:
             fontsize="medium",
         )
 
-    def _draw_scale_bar(self, rows):
-        """An amplitude and the length of a block, in place of ticks."""
-        from matplotlib.collections import LineCollection
-
-        block_size, unit = self.mean.shape[1], f" {self.unit}" if self.unit else ""
-        lowest, highest, per_amplitude = self._scale()
-        amplitude = _round_down((highest - lowest or 1.0) / 2)
-        bottom = -rows - _FOOT + 0.1
-        top = bottom + amplitude * per_amplitude
-        corner, end = (0, bottom), (_CURVE_WIDTH, bottom)
+    def _draw_scale_bar(self, bottom):
+        """Draw an amplitude and the length of a block, instead of ticks."""
+        n_samples, unit = self.mean.shape[1], f" {self.unit}" if self.unit else ""
+        lowest, extent, per_unit = self._scale()
+        amplitude = _round_down(extent / 2)
+        top = bottom + amplitude * per_unit
+        upright, level = [(0, bottom), (0, top)], [(0, bottom), (_CURVE_WIDTH, bottom)]
         ink = palette(self.ax_)["ink"]
-        self.scale_bar_ = LineCollection(
-            [[corner, (0, top)], [corner, end]], colors=ink, linewidths=1.2
-        )
-        self.ax_.add_collection(self.scale_bar_, autolim=False)
-        length = f"{block_size} samples"
+        self.scale_bar_ = self._add_lines([upright, level], colors=ink, linewidths=1.2)
+        length = f"{n_samples} samples"
         if self.fs:
-            length = f"{1000 * block_size / self.fs:.3g} ms"
-        self.ax_.text(
-            0.06,
-            bottom + 0.06,
-            f"{amplitude:g}{unit}, {length}",
-            fontsize=8,
-            va="bottom",
-            color=ink,
-        )
-        has_band = np.nanmax(np.ptp(self.band, axis=0)) > 1e-6 * (highest - lowest)
-        explained = ["band: four fifths of the blocks"] if has_band else []
-        if lowest < 0 < highest:
-            explained.append(f"thin line: 0{unit}")
-        self.ax_.text(
-            1,
-            0,
-            "; ".join(explained),
-            transform=self.ax_.transAxes,
-            fontsize=8,
-            ha="right",
-            va="bottom",
-            color=ink,
-        )
+            length = f"{1000 * n_samples / self.fs:.3g} ms"
+        notes = []
+        if np.nanmax(np.ptp(self.band, axis=0)) > 1e-6 * extent:
+            notes.append("band: 10th to 90th percentile")
+        if lowest < 0 < lowest + extent:
+            notes.append(f"thin line: 0{unit}")
+        style = {"fontsize": 8, "va": "bottom", "color": ink}
+        self.ax_.text(0.06, bottom + 0.06, f"{amplitude:g}{unit}, {length}", **style)
+        style |= {"ha": "right", "transform": self.ax_.transAxes}
+        self.ax_.text(1, 0, "; ".join(notes), **style)
 
 
 def _restored_blocks(X_hat, block_size):
-    """The blocks of restored windows, with NaN for what a cropped one lacks."""
+    """The blocks of restored windows, with NaN for the missing end of cropped ones."""
     windows = np.asarray(X_hat, dtype=float).reshape(len(X_hat), -1)
     blocks = segment(windows, block_size)
     n_samples = windows.shape[1] - (blocks.shape[1] - 1) * block_size
-    if n_samples < block_size:
-        blocks[:, -1, n_samples:] = np.nan
+    blocks[:, -1, n_samples:] = np.nan
     return blocks.reshape(-1, block_size)
 
 
 def _whole(blocks):
-    """The blocks that are not cropped, or all of them if all are."""
+    """The blocks that are not cropped, or all of them if all are cropped."""
     is_whole = ~np.isnan(blocks[:, -1])
     return blocks[is_whole] if is_whole.any() else blocks
 
 
 def _round_down(value):
-    """The largest of 1, 2 and 5 times a power of ten that is not above a value."""
+    """The largest of 1, 2 and 5 times a power of ten that does not exceed a value."""
     power = 10.0 ** math.floor(math.log10(value))
-    slightly_above = value * (1 + 1e-9)  # whatever the rounding of floats
-    return power * max(digit for digit in (1, 2, 5) if digit * power <= slightly_above)
+    limit = value * (1 + 1e-9)  # a tolerance for rounding
+    return power * max(digit for digit in (1, 2, 5) if digit * power <= limit)

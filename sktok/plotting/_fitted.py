@@ -1,51 +1,34 @@
-"""What fitted tokenizers tell: the tokens of blocks, and where the blocks begin."""
+"""Tokens of blocks, and the samples at which they start, from fitted tokenizers."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
-from sktok._steps import steps_of, vocabulary_size
-
-
-class BlockTokens(NamedTuple):
-    """The tokens of the blocks of windows, and what is left of the windows."""
-
-    tokens: np.ndarray  # (n_windows, n_blocks)
-    token_length: int  # samples
-    vocabulary: range
-    reconstruction: np.ndarray  # of the shape of X
-
-
-def parts(estimator):
-    """A fitted estimator and all that is fitted in it, from the outside in."""
-    yield estimator
-    for step in steps_of(estimator):
-        if step is not estimator:
-            yield from parts(step)
-    if hasattr(estimator, "tokenizer_"):  # of a GainShapeTokenizer
-        yield from parts(estimator.tokenizer_)
+from sktok._steps import vocabulary_size, walk
 
 
 def token_length_of(estimator, tokens, row_shape):
-    """Samples that each of the tokens in a row stands for, or None if not known."""
-    if _token_ranges(estimator):  # offset and gain stand for the whole window
+    """Samples that each token of a row represents, or None if this is not known."""
+    if _token_ranges(estimator):  # tokens of offset and gain describe whole windows
         return None
     return _block_length(estimator, tokens, row_shape)
 
 
 def _block_length(estimator, tokens, row_shape):
-    """Samples of a block, if there is a token for each, or else None.
+    """Samples of a block if there is one token for each block, otherwise None.
 
-    The block size counts, if the estimator has one: it need not divide the window.
-    Other tokens may each stand for the whole window, as those of components do.
+    The block size of the estimator counts, if it has one, as it need not divide the
+    window. Without blocks, a token may depend on the whole window, for example on a
+    principal component.
     """
     if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
         return None
     n_tokens, window_length = tokens.shape[1], math.prod(row_shape)
-    sizes = [part.block_size_ for part in parts(estimator) if _has_blocks(part)]
-    if sizes:
-        return sizes[0] if n_tokens == math.ceil(window_length / sizes[0]) else None
+    sizes = (getattr(step, "block_size_", None) for step in walk(estimator))
+    block_size = next(filter(None, sizes), None)
+    if block_size:
+        is_one_each = n_tokens == math.ceil(window_length / block_size)
+        return block_size if is_one_each else None
     if n_tokens in (1, window_length, row_shape[0]):
         return window_length // n_tokens
     return None
@@ -53,19 +36,26 @@ def _block_length(estimator, tokens, row_shape):
 
 def _token_ranges(estimator):
     """The ranges of the tokens of a `GainShapeTokenizer`, or None."""
-    ranges = (getattr(part, "token_ranges_", None) for part in parts(estimator))
+    ranges = (getattr(step, "token_ranges_", None) for step in walk(estimator))
     return next(filter(None, ranges), None)
 
 
-def _has_blocks(part):
-    return getattr(part, "block_size_", None) is not None
-
-
 def block_tokens(estimator, X):
-    """Tokenize windows, and keep the tokens that stand for one block each.
+    """Tokenize and restore windows; keep the tokens that represent one block each.
 
-    The tokens of offset and gain that lead each row of a `GainShapeTokenizer` stand
-    for the whole window, and are left out.
+    The first tokens of each row of a `GainShapeTokenizer` are those of offset and gain.
+    They describe the whole window and are left out.
+
+    Returns
+    -------
+    tokens : ndarray of int, shape (n_windows, n_blocks)
+
+    token_length : int
+        In samples.
+
+    vocabulary : range
+
+    reconstruction : ndarray of the shape of X
     """
     transformed = estimator.transform(X)
     tokens = np.asarray(transformed)
@@ -84,10 +74,10 @@ def block_tokens(estimator, X):
             "token for each block: give a tokenizer such as make_tokenizer()."
         )
     reconstruction = np.asarray(estimator.inverse_transform(transformed))
-    return BlockTokens(tokens, token_length, vocabulary, reconstruction)
+    return tokens, token_length, vocabulary, reconstruction
 
 
 def token_starts(n_windows, window_length, token_length):
-    """The first sample of each token, in windows that are laid end to end."""
+    """The first sample of each token, in windows that are joined end to end."""
     first = np.arange(0, window_length, token_length)
     return (window_length * np.arange(n_windows)[:, np.newaxis] + first).ravel()

@@ -1,41 +1,42 @@
-"""Values, and the bin centres that stand for them."""
+"""Values and the bin centres that represent them."""
 
 import numpy as np
 
-from sktok.metrics import _same_shape, reconstruct
-from sktok.plotting._axes import legend_above, make_axes, palette
+from sktok.metrics import reconstruct
+from sktok.metrics._distortion import validate_pair
+from sktok.plotting._axes import Display, styled
 
 
-class QuantizationDisplay:
-    """Values, and the bin centres that stand for them (paper, Figures 3 and 4).
+class QuantizationDisplay(Display):
+    """Values and the bin centres that represent them (paper, Figures 3 and 4).
 
-    Make it by `from_estimator` or `from_arrays`.
+    Create it with `from_estimator` or `from_arrays`.
 
     Parameters
     ----------
     values : ndarray of shape (n_values,)
-        Values, such as the latents of a window.
+        Values, for example the latents of a window.
 
     quantized : ndarray of shape (n_values,)
-        The values after quantisation and dequantisation.
+        Values after quantisation and dequantisation.
 
     limits : tuple (low, high) or None, default=None
-        The range that is divided into bins, drawn as two lines if given.
+        Range that is divided into bins, drawn as two lines if given.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes that were drawn on.
+        Axes of the plot.
 
     figure_ : matplotlib Figure
-        Figure that holds them.
+        Figure that contains the axes.
 
     lines_ : list of matplotlib Line2D
-        The two curves.
+        Values and quantised values.
 
     See Also
     --------
-    ReconstructionDisplay : What becomes of the signal.
+    ReconstructionDisplay : A signal and its reconstruction.
 
     Examples
     --------
@@ -61,23 +62,23 @@ class QuantizationDisplay:
         Parameters
         ----------
         estimator : BinQuantizer or other quantiser
-            Fitted, with `transform` and `inverse_transform`. If it has `edges_`
-            common to all values, its limits are drawn.
+            Fitted, with `transform` and `inverse_transform`. If it has `edges_` that
+            apply to all values, their limits are drawn.
 
         X : array-like of shape (n_windows, n_values) or \
                 (n_windows, n_blocks, latent_dim)
             Values.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`.
 
         Returns
         -------
         display : QuantizationDisplay
-            What was drawn.
+            The display, drawn.
         """
         edges = getattr(estimator, "edges_", None)
         limits = None
@@ -88,7 +89,7 @@ class QuantizationDisplay:
 
     @classmethod
     def from_arrays(cls, values, quantized, *, limits=None, ax=None, **kwargs):
-        """Draw values and the centres that stand for them.
+        """Draw values and the centres that represent them.
 
         Parameters
         ----------
@@ -96,23 +97,23 @@ class QuantizationDisplay:
             Values, of any shape.
 
         quantized : array-like of the shape of values
-            The values after quantisation and dequantisation.
+            Values after quantisation and dequantisation.
 
         limits : tuple (low, high) or None, default=None
-            The range that is divided into bins, drawn as two lines if given.
+            Range that is divided into bins, drawn as two lines if given.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`.
 
         Returns
         -------
         display : QuantizationDisplay
-            What was drawn.
+            The display, drawn.
         """
-        values, quantized = (x.ravel() for x in _same_shape(values, quantized))
+        values, quantized = (x.ravel() for x in validate_pair(values, quantized))
         return cls(values, quantized, limits=limits).plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, values_kwargs=None, quantized_kwargs=None):
@@ -121,46 +122,44 @@ class QuantizationDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         values_kwargs : dict or None, default=None
-            Passed on to `Axes.plot` for the values.
+            Passed to `Axes.plot` for the values.
 
         quantized_kwargs : dict or None, default=None
-            Passed on to `Axes.step` for the quantised values.
+            Passed to `Axes.step` for the quantised values.
 
         Returns
         -------
         display : QuantizationDisplay
             This display.
         """
-        self.figure_, self.ax_ = make_axes(ax)
-        colors = palette(self.ax_)
+        colors = self._set_axes(ax)
         index = np.arange(len(self.values))
-        values_style = {
-            "color": colors["signal"],
-            "marker": "o",
-            "markersize": 3.5,
-            "label": "value",
-        }
-        quantized_style = {
-            "color": colors["accent"],
-            "where": "mid",
-            "linewidth": 1.0,
-            "label": "quantised",
-        }
+        values_style = styled(
+            values_kwargs,
+            color=colors["signal"],
+            marker="o",
+            markersize=3.5,
+            label="value",
+        )
+        quantized_style = styled(
+            quantized_kwargs,
+            color=colors["accent"],
+            where="mid",
+            linewidth=1.0,
+            label="quantised",
+        )
         self.lines_ = [
-            *self.ax_.plot(index, self.values, **values_style | (values_kwargs or {})),
-            *self.ax_.step(
-                index, self.quantized, **quantized_style | (quantized_kwargs or {})
-            ),
+            *self.ax_.plot(index, self.values, **values_style),
+            *self.ax_.step(index, self.quantized, **quantized_style),
         ]
-        limits_style = {"color": colors["ink"], "linestyle": "--", "linewidth": 0.8}
         if self.limits is not None:
             for limit, label in zip(self.limits, ("limits", None), strict=True):
-                self.ax_.axhline(limit, label=label, **limits_style)
-        self.ax_.set_xlabel("index")
-        self.ax_.set_ylabel("value")
+                style = {"color": colors["ink"], "linestyle": "--", "linewidth": 0.8}
+                self.ax_.axhline(limit, label=label, **style)
+        self.ax_.set(xlabel="index", ylabel="value")
         self.ax_.margins(x=0)
-        legend_above(self.ax_)
+        self._add_legend()
         return self

@@ -1,66 +1,66 @@
-"""What each tokenizer of a search costs, and what it loses."""
+"""Rate and distortion of the tokenizers of a search."""
 
 import numpy as np
 
-from sktok.metrics import mean_rate_and_mse
-from sktok.plotting._axes import legend_above, make_axes, palette, plain_log_labels
+from sktok.metrics._selection import mean_rate_and_mse
+from sktok.plotting._axes import Display, plain_log_labels, styled, with_unit
 
-_MOST_LABELS = 60  # more would take long to place, and hide each other
-_PLACES = [  # for a label, in points from its point, by preference
+_MAX_LABELS = 60  # more take long to place, and would hide each other
+_PLACES = [  # offsets of a label from its point in points, by preference
     (distance * x, distance * y)
     for distance in (4, 9, 16, 24)
     for x, y in [(1, 1), (-1, -1), (1, -1), (-1, 1), (0, 2), (0, -2), (2, 0), (-2, 0)]
 ]
 
 
-class RateDistortionDisplay:
-    """What each tokenizer of a search costs, and what it loses.
+class RateDistortionDisplay(Display):
+    """Rate and distortion of the tokenizers of a search.
 
-    Make it by `from_cv_results`.
+    Create it with `from_cv_results`.
 
     Parameters
     ----------
     rate : ndarray of shape (n_candidates,)
-        Bits per sample.
+        Rate in bits per sample.
 
     mse : ndarray of shape (n_candidates,)
-        Mean squared errors.
+        Mean squared error.
 
     labels : list of str
-        What to write at each point.
+        Text at each point.
 
     unit : str or None, default=None
-        Unit of the signal, for the axis.
+        Unit of the signal, shown on the y axis.
 
     names : str, default="candidates"
-        What the labels stand for, for the legend.
+        Meaning of the labels, shown in the legend.
 
     best_index : int or None, default=None
-        The candidate that was chosen, to draw a ring around.
+        Index of the chosen candidate, marked by a ring.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes that were drawn on.
+        Axes of the plot.
 
     figure_ : matplotlib Figure
-        Figure that holds them.
+        Figure that contains the axes.
 
     points_ : matplotlib PathCollection
         One point for each candidate.
 
     front_ : matplotlib Line2D
-        The candidates that no other beats in both.
+        Candidates on the Pareto front.
 
     chosen_ : matplotlib PathCollection or None
-        The ring around the candidate that was chosen.
+        Ring around the chosen candidate.
 
     rmse_axis_ : matplotlib SecondaryAxis or None
-        The axis on the right that has the root of the error in µV, for a signal in mV.
+        Axis on the right: root mean squared error in µV, for a signal in mV.
 
     See Also
     --------
-    sktok.metrics.lowest_rate_within : Chooses one of them.
+    sktok.metrics.lowest_rate_within : Chooses the candidate of lowest rate.
 
     Examples
     --------
@@ -113,31 +113,31 @@ class RateDistortionDisplay:
             :func:`~sktok.metrics.neg_reconstruction_mse`.
 
         unit : str or None, default=None
-            Unit of the signal, for the axis.
+            Unit of the signal, shown on the y axis.
 
         best_index : int or None, default=None
-            The candidate to draw a ring around, such as `best_index_` of the search.
+            Candidate to mark by a ring, for example `best_index_` of the search.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`.
 
         Returns
         -------
         display : RateDistortionDisplay
-            What was drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If the search has no such scores, or no candidate `best_index`.
+            If the search lacks one of the scores or the candidate `best_index`.
         """
         bits, error = mean_rate_and_mse(cv_results, rate=rate, mse=mse)
         if best_index is not None and best_index not in range(len(bits)):
             raise ValueError(
-                f"best_index={best_index!r}: expected a candidate, 0 to "
+                f"best_index={best_index!r}: expected a candidate from 0 to "
                 f"{len(bits) - 1}, or None."
             )
         names, labels = _names_and_labels(cv_results["params"])
@@ -148,72 +148,66 @@ class RateDistortionDisplay:
     def plot(self, ax=None, *, points_kwargs=None, front_kwargs=None):
         """Draw the points, their labels, and the front.
 
-        Labels keep clear of each other at the size that the figure has now. Of more
-        than 60 candidates, only some of the front and the chosen one have a label.
+        Labels do not overlap at the current size of the figure. With more than 60
+        candidates, only the chosen one and some of the front are labelled.
 
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         points_kwargs : dict or None, default=None
-            Passed on to `Axes.scatter`.
+            Passed to `Axes.scatter`.
 
         front_kwargs : dict or None, default=None
-            Passed on to `Axes.step` for the front.
+            Passed to `Axes.step` for the front.
 
         Returns
         -------
         display : RateDistortionDisplay
             This display.
         """
-        self.figure_, self.ax_ = make_axes(ax, figsize=(8, 4))
-        colors = palette(self.ax_)
+        colors = self._set_axes(ax, figsize=(8, 4))
         drawn = np.flatnonzero(np.isfinite(self.rate + self.mse))  # scores may be NaN
-        front = drawn[_front(self.rate[drawn], self.mse[drawn])]
-        front_style = {
-            "color": colors["signal"],
-            "linewidth": 1.0,
-            "where": "post",
-            "label": "lowest error for the rate",
-        }
-        (self.front_,) = self.ax_.step(
-            self.rate[front], self.mse[front], **front_style | (front_kwargs or {})
+        points = np.column_stack([self.rate, self.mse])
+        front = drawn[_front(*points[drawn].T)]
+        front_style = styled(
+            front_kwargs,
+            color=colors["signal"],
+            linewidth=1.0,
+            where="post",
+            label="lowest error for this rate",
         )
-        points = np.column_stack([self.rate, self.mse])[drawn]
-        points_style = {"color": colors["accent"], "zorder": 3, "label": self.names}
-        self.points_ = self.ax_.scatter(
-            *points.T, **points_style | (points_kwargs or {})
+        (self.front_,) = self.ax_.step(*points[front].T, **front_style)
+        points_style = styled(
+            points_kwargs, color=colors["accent"], zorder=3, label=self.names
         )
+        self.points_ = self.ax_.scatter(*points[drawn].T, **points_style)
         self.chosen_ = None
         if self.best_index is not None:
+            ring = {"s": 140, "facecolors": "none", "edgecolors": colors["ink"]}
             self.chosen_ = self.ax_.scatter(
-                self.rate[self.best_index],
-                self.mse[self.best_index],
-                s=140,
-                facecolors="none",
-                edgecolors=colors["ink"],
-                label="chosen",
+                *points[self.best_index], label="chosen", **ring
             )
-        self._describe_axes(is_log=(points[:, 1] > 0).any())
-        self._annotate(self._labelled(drawn, front), points)
+        self._describe_axes(is_log=(self.mse[drawn] > 0).any())
+        self._annotate(self._labelled(drawn, front), points[drawn])
         return self
 
     def _labelled(self, drawn, front):
-        """The candidates to label: all, or some of the front if there are too many."""
-        if len(drawn) <= _MOST_LABELS:
+        """The candidates to label: all, or the chosen one and some of the front."""
+        if len(drawn) <= _MAX_LABELS:
             return drawn
-        some = front[:: -(-len(front) // _MOST_LABELS)]
+        some = front[:: -(-len(front) // _MAX_LABELS)]
         chosen = [] if self.best_index is None else [self.best_index]
         return np.intersect1d(drawn, [*some, *chosen])
 
     def _describe_axes(self, *, is_log):
-        """Scales, labels and legend."""
-        if is_log:  # else there is nothing to take a logarithm of
+        """Set scales, labels, the axis in µV, and the legend."""
+        if is_log:
             self.ax_.set_yscale("log")
+        unit = f"{self.unit}²" if self.unit else None
         self.ax_.set_xlabel("rate (bits per sample)")
-        unit = f" ({self.unit}²)" if self.unit else ""
-        self.ax_.set_ylabel(f"mean squared error{unit}")
+        self.ax_.set_ylabel(with_unit("mean squared error", unit))
         self.ax_.margins(0.1)
         self.rmse_axis_ = None
         if self.unit == "mV" and is_log:
@@ -222,53 +216,50 @@ class RateDistortionDisplay:
             )
             self.rmse_axis_.set_ylabel("root mean squared error (µV)")
             plain_log_labels(self.rmse_axis_.yaxis)
-        legend_above(self.ax_)
+        self._add_legend()
 
     def _annotate(self, candidates, points):
-        """Write each label at the first place beside its point that is free."""
+        """Write each label at the first free place next to its point."""
         from matplotlib.transforms import Bbox
 
-        self.ax_.get_figure(root=True).draw_without_rendering()  # settles the layout
+        self.ax_.get_figure(root=True).draw_without_rendering()  # fixes the layout
         pixels = self.ax_.transData.transform(points)
         taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in pixels]
+        style = {"xytext": (0, 0), "textcoords": "offset points", "fontsize": 8}
         for i in candidates:
-            text = self.ax_.annotate(
-                self.labels[i],
-                (self.rate[i], self.mse[i]),
-                xytext=(0, 0),
-                textcoords="offset points",
-                fontsize=8,
-            )
+            point = self.rate[i], self.mse[i]
+            text = self.ax_.annotate(self.labels[i], point, **style)
             for place in _PLACES:
-                _put_beside(text, place)
+                _move(text, place)
                 extent = text.get_window_extent().padded(1)
-                inside = all(
-                    self.ax_.bbox.contains(*end) for end in extent.get_points()
-                )
-                if inside and not extent.count_overlaps(taken):
+                corners = extent.get_points()
+                is_inside = all(self.ax_.bbox.contains(*corner) for corner in corners)
+                if is_inside and not extent.count_overlaps(taken):
                     break
             else:
-                _put_beside(text, _PLACES[0])
+                _move(text, _PLACES[0])
             taken.append(text.get_window_extent().padded(1))
 
 
-def _put_beside(text, place):
-    """Move a label by an offset in points, away from its point."""
+def _move(text, place):
+    """Move a label to an offset in points from its point."""
     x, y = place
-    text.set_position(place)
-    text.set_horizontalalignment("left" if x > 0 else "right" if x < 0 else "center")
-    text.set_verticalalignment("bottom" if y > 0 else "top" if y < 0 else "center")
+    text.set(
+        position=place,
+        ha="left" if x > 0 else "right" if x < 0 else "center",
+        va="bottom" if y > 0 else "top" if y < 0 else "center",
+    )
 
 
 def _front(rate, mse):
-    """The candidates that no other beats in both, by ascending rate."""
+    """The candidates with the lowest error so far, by ascending rate."""
     order = np.lexsort([mse, rate])
     lowest = np.minimum.accumulate(mse[order])
     return order[np.diff(lowest, prepend=np.inf) < 0]
 
 
 def _names_and_labels(params):
-    """The parameters that vary, and their values for each candidate."""
+    """Names of the parameters that vary, and a label for each candidate."""
     names = list(dict.fromkeys(name for candidate in params for name in candidate))
     varying = [
         name for name in names if len({str(p.get(name, "")) for p in params}) > 1

@@ -1,78 +1,68 @@
-"""A signal and what a tokenizer makes of it."""
+"""A signal and its reconstruction."""
 
 import math
 from numbers import Integral
 
 import numpy as np
 
-from sktok._rows import require_fs
-from sktok.metrics import _same_shape
-from sktok.plotting._axes import (
-    draw_ecg_paper,
-    import_pyplot,
-    legend_above,
-    make_axes,
-    palette,
-    points_per_unit,
-    wants_ecg_paper,
-)
+from sktok.metrics._distortion import validate_pair
+from sktok.plotting._axes import SignalDisplay, new_axes, palette, styled, with_unit
 from sktok.plotting._fitted import token_length_of, token_starts
 
-_CLOSEST_TICKS = 3.5  # points
+_MIN_SPACING = 3.5  # points between ticks
 
 
-class ReconstructionDisplay:
-    """A signal, what a tokenizer makes of it, and the error.
+class ReconstructionDisplay(SignalDisplay):
+    """A signal, its reconstruction, and the error.
 
-    Make it by `from_estimator` or `from_arrays`. The two curves are those of the
-    paper's Figures 1, 2 and 5.
+    Create it with `from_estimator` or `from_arrays`. The two curves are those of
+    Figures 1, 2 and 5 of the paper.
 
     Parameters
     ----------
     signal : ndarray of shape (n_samples,)
-        The signal.
+        Signal.
 
     reconstruction : ndarray of shape (n_samples,)
-        Its reconstruction.
+        Reconstruction of the signal.
 
     fs : float or None, default=None
-        Sampling frequency in Hz; without it the axis counts samples.
+        Sampling frequency in Hz; `None` counts samples on the x axis.
 
     unit : str or None, default=None
-        Unit of the signal, for the axis.
+        Unit of the signal, shown on the y axis.
 
     token_starts : ndarray of int or None, default=None
-        The samples at which tokens begin.
+        Samples at which tokens start.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes that were drawn on.
+        Axes of the plot.
 
     error_ax_ : matplotlib Axes or None
-        Axes that the error was drawn on.
+        Axes of the error, or None.
 
     figure_ : matplotlib Figure
-        Figure that holds them.
+        Figure that contains the axes.
 
     lines_ : list of matplotlib Line2D
-        The two curves.
+        Signal and reconstruction.
 
     error_line_ : matplotlib Line2D or None
-        The error.
+        Error, reconstruction minus signal.
 
     boundaries_ : matplotlib Line2D or None
-        The ticks where tokens begin.
+        Ticks at the start of each token.
 
     See Also
     --------
     TokenStripDisplay : A signal and its tokens.
-    QuantizationDisplay : What bins do to values.
+    QuantizationDisplay : Values and the bin centres that represent them.
 
     Notes
     -----
-    The ticks where tokens begin are left out where they would be less than 3.5 points
-    apart.
+    No ticks are drawn if they would be less than 3.5 points apart.
 
     Examples
     --------
@@ -104,40 +94,34 @@ class ReconstructionDisplay:
         Parameters
         ----------
         estimator : transformer or Pipeline
-            Fitted, with `transform` and `inverse_transform`. If each of its tokens is
-            that of a block, a sample or a window, it is marked where they begin.
+            Fitted, with `transform` and `inverse_transform`. If each token represents a
+            block, a sample or a window, ticks mark the start of each token.
 
         X : array-like of shape (n_windows, window_length)
             Consecutive windows of a signal.
 
         fs : float or None, default=None
-            Sampling frequency in Hz; without it the axis counts samples.
+            Sampling frequency in Hz; `None` counts samples on the x axis.
 
         unit : str or None, default=None
-            Unit of the signal, for the axis.
+            Unit of the signal, shown on the y axis.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`.
 
         Returns
         -------
         display : ReconstructionDisplay
-            What was drawn.
+            The display, drawn.
         """
         tokens = estimator.transform(X)
+        X_hat = estimator.inverse_transform(tokens)
+        length = token_length_of(estimator, np.asarray(tokens), np.shape(X)[1:])
         return cls.from_arrays(
-            X,
-            estimator.inverse_transform(tokens),
-            fs=fs,
-            unit=unit,
-            token_length=token_length_of(
-                estimator, np.asarray(tokens), np.shape(X)[1:]
-            ),
-            ax=ax,
-            **kwargs,
+            X, X_hat, fs=fs, unit=unit, token_length=length, ax=ax, **kwargs
         )
 
     @classmethod
@@ -149,56 +133,52 @@ class ReconstructionDisplay:
         Parameters
         ----------
         X : array-like of shape (n_windows, window_length) or (n_samples,)
-            Signal, or consecutive windows of one.
+            Signal, or consecutive windows of a signal.
 
         X_hat : array-like of the shape of X
-            Its reconstruction.
+            Reconstruction of the signal.
 
         fs : float or None, default=None
-            Sampling frequency in Hz; without it the axis counts samples.
+            Sampling frequency in Hz; `None` counts samples on the x axis.
 
         unit : str or None, default=None
-            Unit of the signal, for the axis.
+            Unit of the signal, shown on the y axis.
 
         token_length : int or None, default=None
-            Samples that a token stands for, counted from the start of each window;
-            the last token of a window may stand for fewer. `None` marks no tokens.
+            Samples that a token represents, counted from the start of each window. The
+            last token of a window may represent fewer. `None` marks no tokens.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`.
 
         Returns
         -------
         display : ReconstructionDisplay
-            What was drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If the arrays differ in shape, `fs` is not above 0, or `token_length` is
-            not a whole number above 0.
+            If the arrays differ in shape, `fs` is not positive, or `token_length` is
+            not a positive integer.
         """
-        signal, reconstruction = _same_shape(X, X_hat)
+        signal, reconstruction = validate_pair(X, X_hat)
         starts = None
         if token_length is not None:
             if not (isinstance(token_length, Integral) and token_length > 0):
                 raise ValueError(
-                    f"token_length={token_length!r}: expected a whole number of "
-                    "samples above 0, or None."
+                    f"token_length={token_length!r}: expected an integer above 0 "
+                    "(samples), or None."
                 )
             windows = np.atleast_2d(signal)
             window_length = math.prod(windows.shape[1:])
             starts = token_starts(len(windows), window_length, token_length)
-        return cls(
-            signal.ravel(),
-            reconstruction.ravel(),
-            fs=fs,
-            unit=unit,
-            token_starts=starts,
-        ).plot(ax=ax, **kwargs)
+        signal, reconstruction = signal.ravel(), reconstruction.ravel()
+        display = cls(signal, reconstruction, fs=fs, unit=unit, token_starts=starts)
+        return display.plot(ax=ax, **kwargs)
 
     def plot(
         self,
@@ -215,25 +195,25 @@ class ReconstructionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure, with axes for the error.
+            Axes to draw on; `None` creates a new figure with axes for the error.
 
         error_ax : matplotlib Axes or None, default=None
             Axes for the error, reconstruction minus signal. `None` draws no error if
             `ax` is given.
 
         signal_kwargs : dict or None, default=None
-            Passed on to `Axes.plot` for the signal.
+            Passed to `Axes.plot` for the signal.
 
         reconstruction_kwargs : dict or None, default=None
-            Passed on to `Axes.plot` for the reconstruction.
+            Passed to `Axes.plot` for the reconstruction.
 
         error_kwargs : dict or None, default=None
-            Passed on to `Axes.plot` for the error.
+            Passed to `Axes.plot` for the error.
 
         ecg_paper : bool or "auto", default="auto"
             Whether to draw the squares of ECG paper behind the curves, 0.2 s by 0.5 mV
-            and 0.04 s by 0.1 mV, as far as they can be told apart. "auto" does so for
-            a signal in mV whose sampling frequency is known.
+            and 0.04 s by 0.1 mV, unless they are too small to be distinguished. "auto"
+            draws them if the signal is in mV and its sampling frequency is known.
 
         Returns
         -------
@@ -243,53 +223,52 @@ class ReconstructionDisplay:
         Raises
         ------
         ValueError
-            If `fs` is not above 0, or `ecg_paper` is True without `fs` and mV.
+            If `fs` is not positive, or `ecg_paper` is True without `fs` and mV.
         """
-        require_fs(self.fs)
-        has_paper = wants_ecg_paper(ecg_paper, self.fs, self.unit)
+        has_paper = self._wants_ecg_paper(ecg_paper)
         if ax is None and error_ax is None:
-            ax, error_ax = _two_axes()
-        self.figure_, self.ax_ = make_axes(ax)
+            ratios = {"sharex": True, "height_ratios": [3, 1]}
+            ax, error_ax = new_axes(2, figsize=(8, 4), **ratios)
+        self._set_axes(ax)
         self.error_ax_ = error_ax
-        time = np.arange(len(self.signal)) / (self.fs or 1)
-        self._draw_curves(time, signal_kwargs or {}, reconstruction_kwargs or {})
+        time = self._to_time(np.arange(len(self.signal)))
+        self._draw_curves(time, signal_kwargs, reconstruction_kwargs)
         self._draw_boundaries()
         if has_paper:
             self.ax_.locator_params(steps=[1, 2, 5, 10])  # ticks on lines of the paper
-            draw_ecg_paper(self.ax_, self.ax_.get_xlim(), self.ax_.get_ylim())
-        legend_above(self.ax_)
-        self._draw_error(time, error_kwargs or {})
+            self._draw_ecg_paper(self.ax_.get_xlim(), self.ax_.get_ylim())
+        self._add_legend()
+        self._draw_error(time, error_kwargs)
         return self
 
     def _draw_curves(self, time, signal_kwargs, reconstruction_kwargs):
-        """The signal, and over it the reconstruction."""
+        """Draw the signal, and the reconstruction on top of it."""
         colors = palette(self.ax_)
-        signal_style = {"color": colors["signal"], "linewidth": 2.5, "label": "signal"}
-        reconstruction_style = {
-            "color": colors["accent"],
-            "linewidth": 1.0,
-            "label": "reconstruction",
-        }
+        signal_style = styled(
+            signal_kwargs, color=colors["signal"], linewidth=2.5, label="signal"
+        )
+        reconstruction_style = styled(
+            reconstruction_kwargs,
+            color=colors["accent"],
+            linewidth=1.0,
+            label="reconstruction",
+        )
         self.lines_ = [
-            *self.ax_.plot(time, self.signal, **signal_style | signal_kwargs),
-            *self.ax_.plot(
-                time,
-                self.reconstruction,
-                **reconstruction_style | reconstruction_kwargs,
-            ),
+            *self.ax_.plot(time, self.signal, **signal_style),
+            *self.ax_.plot(time, self.reconstruction, **reconstruction_style),
         ]
         self.ax_.set_xlabel("time (s)" if self.fs else "sample")
-        self.ax_.set_ylabel(f"amplitude ({self.unit})" if self.unit else "amplitude")
+        self.ax_.set_ylabel(with_unit("amplitude", self.unit))
         self.ax_.margins(x=0)
 
     def _draw_boundaries(self):
-        """Ticks along the lower edge, unless they are too close to be told apart."""
+        """Draw ticks along the lower edge, unless they are too close together."""
         self.boundaries_ = None
         if self.token_starts is None:
             return
-        starts = self.token_starts / (self.fs or 1)
-        per_unit, _ = points_per_unit(self.ax_)
-        if len(starts) > 1 and per_unit * np.median(np.diff(starts)) < _CLOSEST_TICKS:
+        starts = self._to_time(self.token_starts)
+        per_unit, _ = self._points_per_unit()
+        if len(starts) > 1 and per_unit * np.median(np.diff(starts)) < _MIN_SPACING:
             return
         (self.boundaries_,) = self.ax_.plot(
             starts,
@@ -304,7 +283,7 @@ class ReconstructionDisplay:
         )
 
     def _draw_error(self, time, error_kwargs):
-        """What the reconstruction has too much, in µV if the signal is in mV."""
+        """Draw reconstruction minus signal, in µV if the signal is in mV."""
         self.error_line_ = None
         if self.error_ax_ is None:
             return
@@ -312,22 +291,11 @@ class ReconstructionDisplay:
         error = factor * (self.reconstruction - self.signal)
         ax, colors = self.error_ax_, palette(self.error_ax_)
         ax.axhline(0, color=colors["signal"], linewidth=0.8)
-        style = {"color": colors["accent"], "linewidth": 0.8}
-        (self.error_line_,) = ax.plot(time, error, **style | error_kwargs)
-        ax.set_xlabel(self.ax_.get_xlabel())
-        ax.set_ylabel(f"error ({unit})" if unit else "error")
+        style = styled(error_kwargs, color=colors["accent"], linewidth=0.8)
+        (self.error_line_,) = ax.plot(time, error, **style)
+        ax.set(xlabel=self.ax_.get_xlabel(), ylabel=with_unit("error", unit))
         ax.margins(x=0)
         if self.ax_.get_shared_x_axes().joined(self.ax_, ax):
             self.ax_.tick_params(labelbottom=False)
             self.ax_.xaxis.label.set_visible(False)
             ax.figure.align_ylabels([self.ax_, ax])
-
-
-def _two_axes():
-    """Axes for a signal, and lower ones for its error."""
-    _, (ax, error_ax) = import_pyplot().subplots(
-        2, figsize=(8, 4), sharex=True, height_ratios=[3, 1], layout="constrained"
-    )
-    for made in (ax, error_ax):
-        made.spines[["top", "right"]].set_visible(False)
-    return ax, error_ax

@@ -1,83 +1,81 @@
-"""A strip of ECG over its tokens."""
+"""A strip of ECG with its tokens below."""
 
 import math
 from numbers import Real
 
 import numpy as np
 
-from sktok._rows import require_fs
-from sktok.metrics import _same_shape
+from sktok.metrics._distortion import validate_pair
 from sktok.plotting._axes import (
+    SignalDisplay,
     background,
-    draw_ecg_paper,
-    legend_above,
     lightness,
-    make_axes,
     palette,
-    points_per_unit,
-    wants_ecg_paper,
+    rectangles,
+    styled,
+    with_unit,
 )
 from sktok.plotting._fitted import block_tokens, token_starts
 
 _SECONDS_PER_ROW = 3.0
-_SAMPLES_PER_ROW = 1000  # where the sampling frequency is not known
-_MOST_ROWS = 30  # that are drawn unasked
-_CELL_HEIGHT, _GAP = 0.14, 0.06  # as shares of the height of a row
+_SAMPLES_PER_ROW = 1000  # if the sampling frequency is not known
+_MAX_ROWS = 30  # without an explicit length of a row
+_CELL_HEIGHT, _GAP = 0.14, 0.06  # relative to the height of a row
 _FONT_SIZE = 6.0  # points
-_CLOSEST_GAPS = 3.5  # points
+_MIN_WIDTH = 3.5  # points of a cell with visible edges
 
 
-class TokenStripDisplay:
-    """A long strip of ECG, row below row, with the token of each block under it.
+class TokenStripDisplay(SignalDisplay):
+    """A long strip of ECG in rows, with the token of each block below it.
 
-    Make it by `from_estimator`. A token is a cell exactly under the samples that it
-    stands for, with its number where there is room for it; its colour is darker, the
-    smaller its number.
+    Create it with `from_estimator`. A token is a cell exactly below the samples that it
+    represents. Cells that are large enough contain the number of the token. Smaller
+    numbers have darker colours.
 
     Parameters
     ----------
     signal : ndarray of shape (n_samples,)
-        The signal.
+        Signal.
 
     tokens : ndarray of int, shape (n_tokens,)
-        Its tokens, in their order.
+        Tokens of the signal, in order.
 
     token_starts : ndarray of int, shape (n_tokens,)
-        The sample at which each of them begins; it ends where the next one begins.
+        Sample at which each token starts. A token ends where the next one starts.
 
     vocabulary : range
-        The tokens that there are.
+        Range of all tokens.
 
     fs : float or None, default=None
-        Sampling frequency in Hz; without it the axis counts samples.
+        Sampling frequency in Hz; `None` counts samples on the x axis.
 
     unit : str or None, default=None
-        Unit of the signal, for the axis.
+        Unit of the signal, shown on the y axis.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes that were drawn on.
+        Axes of the plot.
 
     figure_ : matplotlib Figure
-        Figure that holds them.
+        Figure that contains the axes.
 
     lines_ : list of matplotlib Line2D
-        The signal, one line for each row.
+        Signal, one line for each row.
 
     cells_ : matplotlib PolyCollection
-        The tokens; one that goes on in the next row has two cells.
+        Tokens. A token that continues in the next row has a cell in both.
 
     numbers_ : list of matplotlib Text
-        The numbers in the cells, if there is room.
+        Numbers in the cells.
 
     offsets_ : ndarray of shape (n_rows,)
-        Where the amplitude 0 of each row is on the axes.
+        Position of amplitude 0 of each row on the y axis.
 
     See Also
     --------
-    ReconstructionDisplay : What becomes of a signal.
-    CodebookDisplay : What each token stands for.
+    ReconstructionDisplay : A signal and its reconstruction.
+    CodebookDisplay : The block that each token represents.
 
     Examples
     --------
@@ -105,66 +103,48 @@ class TokenStripDisplay:
         self.unit = unit
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator,
-        X,
-        *,
-        fs=None,
-        unit=None,
-        seconds_per_row="auto",
-        ax=None,
-        **kwargs,
-    ):
-        """Tokenize windows and draw them, end to end, with their tokens.
+    def from_estimator(cls, estimator, X, *, fs=None, unit=None, ax=None, **kwargs):
+        """Tokenize windows and draw them end to end, with their tokens.
 
         Parameters
         ----------
         estimator : transformer or Pipeline
-            Fitted, with `transform` and `inverse_transform`; makes one token of each
-            block. The tokens of offset and gain of a
+            Fitted, with `transform` and `inverse_transform`, and with one token for
+            each block. The offset and gain tokens of a
             :class:`~sktok.GainShapeTokenizer` are left out.
 
         X : array-like of shape (n_windows, window_length)
             Consecutive windows of a signal.
 
         fs : float or None, default=None
-            Sampling frequency in Hz; without it the axis counts samples.
+            Sampling frequency in Hz; `None` counts samples on the x axis.
 
         unit : str or None, default=None
-            Unit of the signal, for the axis.
-
-        seconds_per_row : float or "auto", default="auto"
-            Length of a row; see `plot`.
+            Unit of the signal, shown on the y axis.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`, for example ``seconds_per_row``.
 
         Returns
         -------
         display : TokenStripDisplay
-            What was drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If the estimator does not make one token of each block, or as `plot`
-            raises it.
+            If the estimator does not make one token for each block, and as in `plot`.
         """
         tokens, token_length, vocabulary, X_hat = block_tokens(estimator, X)
-        windows, _ = _same_shape(X, X_hat)
+        windows, _ = validate_pair(X, X_hat)
         window_length = math.prod(windows.shape[1:])
+        starts = token_starts(len(windows), window_length, token_length)
         return cls(
-            windows.ravel(),
-            tokens.ravel(),
-            token_starts(len(windows), window_length, token_length),
-            vocabulary,
-            fs=fs,
-            unit=unit,
-        ).plot(ax=ax, seconds_per_row=seconds_per_row, **kwargs)
+            windows.ravel(), tokens.ravel(), starts, vocabulary, fs=fs, unit=unit
+        ).plot(ax=ax, **kwargs)
 
     def plot(
         self,
@@ -180,23 +160,23 @@ class TokenStripDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         seconds_per_row : float or "auto", default="auto"
-            Length of a row. "auto" makes at most 30 rows of about 3 s, or 1,000 samples
-            if `fs` is not known, and none shorter than a token. The first ends where a
-            token ends, and the others are as long; the last may be shorter.
+            Length of a row. "auto" makes at most 30 rows of about 3 s, or of 1,000
+            samples if `fs` is not known. The first row ends at the end of a token. The
+            others have the same length; the last one may be shorter.
 
         signal_kwargs : dict or None, default=None
-            Passed on to `Axes.plot` for the signal.
+            Passed to `Axes.plot` for the signal.
 
         cells_kwargs : dict or None, default=None
-            Passed on to `PolyCollection` for the tokens, such as ``cmap``.
+            Passed to `PolyCollection` for the tokens, for example ``cmap``.
 
         ecg_paper : bool or "auto", default="auto"
             Whether to draw the squares of ECG paper behind the signal, 0.2 s by 0.5 mV
-            and 0.04 s by 0.1 mV, as far as they can be told apart. "auto" does so for
-            a signal in mV whose sampling frequency is known.
+            and 0.04 s by 0.1 mV, unless they are too small to be distinguished. "auto"
+            draws them if the signal is in mV and its sampling frequency is known.
 
         Returns
         -------
@@ -206,26 +186,32 @@ class TokenStripDisplay:
         Raises
         ------
         ValueError
-            If `fs` or `seconds_per_row` is not above 0, the latter is given without
-            `fs` or makes more than 30 rows by "auto", or `ecg_paper` is True without
-            `fs` and mV.
+            If `fs` or `seconds_per_row` is not positive, `seconds_per_row` is given
+            without `fs`, "auto" would make more than 30 rows, or `ecg_paper` is True
+            without `fs` and mV.
         """
-        require_fs(self.fs)
-        has_paper = wants_ecg_paper(ecg_paper, self.fs, self.unit)
+        has_paper = self._wants_ecg_paper(ecg_paper)
         n_per_row = self._samples_per_row(seconds_per_row)
-        n_rows = -(-len(self.signal) // n_per_row)
-        self.figure_, self.ax_ = make_axes(ax, figsize=(8, 0.7 + 2.3 * n_rows))
+        firsts = np.arange(0, len(self.signal), n_per_row)
+        lasts = np.minimum(firsts + n_per_row, len(self.signal))
+        self._set_axes(ax, figsize=(8, 0.7 + 2.3 * len(firsts)))
         low, high = self._amplitudes()
         pitch = (high - low) / (1 - _CELL_HEIGHT - _GAP)
-        self.offsets_ = -pitch * np.arange(n_rows)
-        per_sample = 1 / (self.fs or 1)
-        self.ax_.set_xlim(0, min(n_per_row, len(self.signal)) * per_sample)
+        self.offsets_ = -pitch * np.arange(len(firsts))
+        self.ax_.set_xlim(0, self._to_time(lasts[0]))
         self.ax_.set_ylim(self.offsets_[-1] + high - pitch, high)
-        if has_paper:
-            self._draw_paper(n_per_row, low, high)
-        self._draw_signal(n_per_row, signal_kwargs or {})
-        self._draw_cells(n_per_row, low, _CELL_HEIGHT * pitch, cells_kwargs or {})
-        self._describe_axes(low, high, n_per_row)
+        self.lines_ = []
+        style = styled(signal_kwargs, color=palette(self.ax_)["ink"], linewidth=1.0)
+        for first, last, offset in zip(firsts, lasts, self.offsets_, strict=True):
+            if has_paper:
+                seconds = 0, (last - first) / self.fs
+                self._draw_ecg_paper(seconds, (low, high), offset=offset)
+            part = self.signal[first : last + 1]  # joined to the next row
+            time = self._to_time(np.arange(len(part)))
+            self.lines_ += self.ax_.plot(time, part + offset, **style)
+            self._label_row(first, last, offset + (low + high) / 2)
+        self._draw_cells(firsts, low, _CELL_HEIGHT * pitch, cells_kwargs)
+        self._describe_axes(low, high)
         return self
 
     def _samples_per_row(self, seconds_per_row):
@@ -235,11 +221,11 @@ class TokenStripDisplay:
             n_rows = max(1, round(len(self.signal) / about))
             ends = np.append(self.token_starts[1:], len(self.signal))
             n_per_row = int(ends[np.searchsorted(ends, len(self.signal) / n_rows)])
-            n_rows = -(-len(self.signal) // n_per_row)
-            if n_rows > _MOST_ROWS:
+            n_rows = math.ceil(len(self.signal) / n_per_row)
+            if n_rows > _MAX_ROWS:
                 raise ValueError(
                     f"{len(self.signal)} samples make {n_rows} rows of {n_per_row}, "
-                    f"expected {_MOST_ROWS} rows at most: draw fewer windows, or set "
+                    f"expected at most {_MAX_ROWS} rows: draw fewer windows, or set "
                     "seconds_per_row" + ("." if self.fs else " and fs.")
                 )
             return n_per_row
@@ -259,90 +245,82 @@ class TokenStripDisplay:
             low, high = low - 0.5, high + 0.5
         return low, high
 
-    def _draw_paper(self, n_per_row, low, high):
-        """ECG paper behind each row, as far as there is signal."""
-        for row, offset in enumerate(self.offsets_):
-            n_samples = min(n_per_row, len(self.signal) - row * n_per_row)
-            seconds = 0, n_samples / self.fs
-            draw_ecg_paper(self.ax_, seconds, (low, high), offset=offset)
+    def _label_row(self, first, last, y):
+        """Write the extent of a row to the right of it."""
+        label = f"{first}–{last}"
+        if self.fs:
+            row_seconds = self.ax_.get_xlim()[1]
+            n_decimals = max(1, 1 - math.floor(math.log10(row_seconds)))
+            start, stop = (
+                np.format_float_positional(sample / self.fs, n_decimals, trim="-")
+                for sample in (first, last)
+            )
+            label = f"{start}–{stop} s"
+        self.ax_.annotate(
+            label,
+            (1, y),
+            xycoords=self.ax_.get_yaxis_transform(),
+            xytext=(4, 0),
+            textcoords="offset points",
+            fontsize="small",
+            va="center",
+        )
 
-    def _draw_signal(self, n_per_row, signal_kwargs):
-        """The signal, row below row."""
-        style = {"color": palette(self.ax_)["ink"], "linewidth": 1.0}
-        self.lines_ = []
-        for row, offset in enumerate(self.offsets_):
-            # With the first sample of the next row, so that no piece is missing.
-            part = self.signal[row * n_per_row : (row + 1) * n_per_row + 1]
-            time = np.arange(len(part)) / (self.fs or 1)
-            self.lines_ += self.ax_.plot(time, part + offset, **style | signal_kwargs)
-
-    def _draw_cells(self, n_per_row, top, height, cells_kwargs):
-        """The tokens, each under its samples, and their numbers where there is room."""
-        from matplotlib.collections import PolyCollection
-
-        cells = self._cells(n_per_row)
-        token, row, start, stop = cells.T
-        left, right = start / (self.fs or 1), stop / (self.fs or 1)
+    def _draw_cells(self, firsts, top, height, cells_kwargs):
+        """Draw the tokens below their samples, and their numbers if there is room."""
+        # Cells start where a token or a row starts.
+        rest = firsts[firsts > self.token_starts[0]]
+        starts = np.union1d(self.token_starts, rest)
+        stops = np.append(starts[1:], len(self.signal))
+        token = np.searchsorted(self.token_starts, starts, side="right") - 1
+        row = np.searchsorted(firsts, starts, side="right") - 1
+        left, right = self._to_time(np.array([starts, stops]) - firsts[row])
         upper = self.offsets_[row] + top
-        corners = [(left, upper), (right, upper), (right, upper - height)]
-        corners = np.moveaxis([*corners, (left, upper - height)], 2, 0)
-        per_unit, _ = points_per_unit(self.ax_)
-        has_gaps = per_unit * np.median(right - left) > _CLOSEST_GAPS
-        style = {
-            "cmap": "cividis",
-            "edgecolor": background(self.ax_) if has_gaps else "face",
-            "linewidth": 0.6,
-        }
-        self.cells_ = PolyCollection(corners, **style | cells_kwargs)
-        self.cells_.set_array(token)
-        self.cells_.set_clim(self.vocabulary.start, self.vocabulary.stop - 1)
-        self.ax_.add_collection(self.cells_, autolim=False)
+        per_unit, _ = self._points_per_unit()
+        has_gaps = per_unit * np.median(right - left) > _MIN_WIDTH
+        style = styled(
+            cells_kwargs,
+            cmap="cividis",
+            edgecolor=background(self.ax_) if has_gaps else "face",
+            linewidth=0.6,
+        )
+        cells = rectangles(left, right, upper - height, upper)
+        self.cells_ = self._add_polygons(cells, **style)
+        self.cells_.set_array(np.asarray(self.tokens)[token])
+        self.cells_.set_clim(self.vocabulary[0], self.vocabulary[-1])
         centers = np.column_stack([(left + right) / 2, upper - height / 2])
-        self._draw_numbers(token, centers, right - left, height)
+        self._draw_numbers(centers, right - left, height)
 
-    def _cells(self, n_per_row):
-        """Token, row, and first and last sample in the row, of each cell."""
-        stops = np.append(self.token_starts[1:], len(self.signal))
-        cells = []
-        for token, start, stop in zip(
-            self.tokens, self.token_starts, stops, strict=True
-        ):
-            for row in range(start // n_per_row, (stop - 1) // n_per_row + 1):
-                first = row * n_per_row
-                end = min(stop - first, n_per_row)
-                cells.append((token, row, max(start - first, 0), end))
-        return np.array(cells)
-
-    def _draw_numbers(self, tokens, centers, widths, height):
-        """The number of each token in its cell, upright or turned, where it fits."""
-        per_x, per_y = points_per_unit(self.ax_)
-        n_digits = len(str(self.vocabulary.stop - 1))
+    def _draw_numbers(self, centers, widths, height):
+        """Write the number of each token into its cell, turned if needed."""
+        per_x, per_y = self._points_per_unit()
+        n_digits = len(str(self.vocabulary[-1]))
         length, thickness = (0.62 * n_digits + 0.4) * _FONT_SIZE, 1.25 * _FONT_SIZE
-        colors = self.cells_.to_rgba(tokens)
+        tokens = self.cells_.get_array()
+        is_dark = lightness(self.cells_.to_rgba(tokens)) <= 0.5
         self.numbers_ = []
-        for token, center, width, color in zip(
-            tokens, centers, widths, colors, strict=True
-        ):
-            if per_x * width >= length and per_y * height >= thickness:
+        for i, token in enumerate(tokens):
+            width_room, height_room = per_x * widths[i], per_y * height
+            if width_room >= length and height_room >= thickness:
                 rotation = 0
-            elif per_x * width >= thickness and per_y * height >= length:
+            elif width_room >= thickness and height_room >= length:
                 rotation = 90
             else:
                 continue
             text = self.ax_.text(
-                *center,
+                *centers[i],
                 str(token),
                 fontsize=_FONT_SIZE,
                 rotation=rotation,
                 ha="center",
                 va="center_baseline",
-                color="black" if lightness(color) > 0.5 else "white",
+                color="white" if is_dark[i] else "black",
             )
-            text.set_in_layout(False)  # it is inside the axes; to measure it takes long
+            text.set_in_layout(False)  # it is inside the axes; measuring it is slow
             self.numbers_.append(text)
 
-    def _describe_axes(self, low, high, n_per_row):
-        """Amplitudes on the left, times on the right of each row, and a legend."""
+    def _describe_axes(self, low, high):
+        """Set ticks and labels, and a legend with the first and the last token."""
         from matplotlib.patches import Patch
         from matplotlib.ticker import MaxNLocator
 
@@ -352,40 +330,12 @@ class TokenStripDisplay:
             np.add.outer(self.offsets_, levels).ravel(),
             [f"{level:g}".replace("-", "−") for level in levels] * len(self.offsets_),
         )
-        self.ax_.set_ylabel(f"amplitude ({self.unit})" if self.unit else "amplitude")
+        self.ax_.set_ylabel(with_unit("amplitude", self.unit))
         self.ax_.locator_params(axis="x", steps=[1, 2, 5, 10])
         self.ax_.set_xlabel("time in the row (s)" if self.fs else "sample in the row")
-        for row, offset in enumerate(self.offsets_):
-            first, stop = row * n_per_row, (row + 1) * n_per_row
-            last = min(stop, len(self.signal))
-            self.ax_.annotate(
-                self._extent_in_words(first, last, n_per_row),
-                (1, offset + (low + high) / 2),
-                xycoords=self.ax_.get_yaxis_transform(),
-                xytext=(4, 0),
-                textcoords="offset points",
-                fontsize="small",
-                va="center",
-            )
-        ends = self.vocabulary[0], self.vocabulary[-1]
+        style = {"edgecolor": palette(self.ax_)["ink"], "linewidth": 0.5}
         patches = [
-            Patch(
-                facecolor=self.cells_.to_rgba(token),
-                edgecolor=palette(self.ax_)["ink"],
-                linewidth=0.5,
-                label=f"token {token}",
-            )
-            for token in ends
+            Patch(facecolor=self.cells_.to_rgba(token), label=f"token {token}", **style)
+            for token in (self.vocabulary[0], self.vocabulary[-1])
         ]
-        legend_above(self.ax_, patches)
-
-    def _extent_in_words(self, first, last, n_per_row):
-        """From where to where a row goes, in tenths of a second or finer."""
-        if not self.fs:
-            return f"{first}–{last}"
-        n_decimals = max(1, 1 - math.floor(math.log10(n_per_row / self.fs)))
-        start, stop = (
-            np.format_float_positional(sample / self.fs, n_decimals, trim="-")
-            for sample in (first, last)
-        )
-        return f"{start}–{stop} s"
+        self._add_legend(patches)

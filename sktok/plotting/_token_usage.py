@@ -1,4 +1,4 @@
-"""How often each token occurs."""
+"""Frequencies of tokens."""
 
 import math
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from sktok._steps import vocabulary_size
 from sktok.metrics import token_entropy, token_usage
-from sktok.plotting._axes import make_axes, palette, plain_log_labels
+from sktok.plotting._axes import Display, plain_log_labels, styled
 
 
-class TokenUsageDisplay:
-    """How often each token occurs, from the most frequent to the rarest.
+class TokenUsageDisplay(Display):
+    """Frequencies of tokens, in descending order.
 
-    Make it by `from_estimator` or `from_tokens`.
+    Create it with `from_estimator` or `from_tokens`.
 
     Parameters
     ----------
     share : ndarray of shape (n_used,)
-        The share in all tokens of each that occurs, from the most frequent on.
+        Share of each token that occurs among all tokens, in descending order.
 
     entropy : float
         Entropy of the tokens, in bits per token.
@@ -28,22 +28,22 @@ class TokenUsageDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes that were drawn on.
+        Axes of the plot.
 
     figure_ : matplotlib Figure
-        Figure that holds them.
+        Figure that contains the axes.
 
     line_ : matplotlib Line2D
-        The shares, in percent, of the tokens that occur.
+        Shares of the tokens that occur, in percent.
 
     uniform_ : matplotlib Line2D
-        The share of each token if all were equally frequent.
+        Share of each token under a uniform distribution, in percent.
 
     See Also
     --------
     sktok.metrics.token_entropy : Bits per token.
     sktok.metrics.token_usage : Share of the vocabulary that occurs.
-    CodebookDisplay : What each token stands for.
+    CodebookDisplay : The block that each token represents.
 
     Examples
     --------
@@ -61,34 +61,34 @@ class TokenUsageDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, *, ax=None, **kwargs):
-        """Tokenize windows and draw how often each token occurs.
+        """Tokenize windows and draw the frequencies of the tokens.
 
         Parameters
         ----------
         estimator : transformer or Pipeline
-            Fitted; its `transform` gives tokens, and it has an attribute `n_tokens_`,
-            of its own or of its last step.
+            Fitted; `transform` returns tokens, and the estimator or its last step has
+            the attribute `n_tokens_`.
 
         X : array-like of shape (n_windows, window_length)
             Windows of a signal.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`.
 
         Returns
         -------
         display : TokenUsageDisplay
-            What was drawn.
+            The display, drawn.
         """
         n_tokens = vocabulary_size(estimator)
         return cls.from_tokens(estimator.transform(X), n_tokens, ax=ax, **kwargs)
 
     @classmethod
     def from_tokens(cls, tokens, n_tokens, *, ax=None, **kwargs):
-        """Draw how often each token occurs.
+        """Draw the frequencies of tokens.
 
         Parameters
         ----------
@@ -99,26 +99,28 @@ class TokenUsageDisplay:
             Size of the vocabulary.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`.
 
         Returns
         -------
         display : TokenUsageDisplay
-            What was drawn.
+            The display, drawn.
 
         Raises
         ------
         TypeError
-            If the tokens, or `n_tokens`, are not integers.
+            If the tokens or `n_tokens` are not integers.
         ValueError
-            If there is no token, or one outside the vocabulary.
+            If there are no tokens, or tokens outside the vocabulary.
         """
-        token_usage(tokens, n_tokens)  # refuses what is no token of that vocabulary
+        token_usage(tokens, n_tokens)  # raises an error for invalid tokens
         tokens = np.asarray(tokens)
-        _, count = np.unique(tokens, return_counts=True)  # a vocabulary may be huge
+        _, count = np.unique(
+            tokens, return_counts=True
+        )  # no array of the vocabulary's size
         share = np.sort(count)[::-1] / tokens.size
         return cls(share, token_entropy(tokens), n_tokens).plot(ax=ax, **kwargs)
 
@@ -128,18 +130,17 @@ class TokenUsageDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         line_kwargs : dict or None, default=None
-            Passed on to `Axes.plot` for the shares.
+            Passed to `Axes.plot` for the shares.
 
         Returns
         -------
         display : TokenUsageDisplay
             This display.
         """
-        self.figure_, self.ax_ = make_axes(ax)
-        colors = palette(self.ax_)
+        colors = self._set_axes(ax)
         n_used, n_tokens = len(self.share), self.n_tokens
         self.uniform_ = self.ax_.axhline(
             100 / n_tokens,
@@ -148,25 +149,22 @@ class TokenUsageDisplay:
             linewidth=1.0,
             label="all equally frequent",
         )
-        style = {"color": colors["accent"], "marker": ".", "markersize": 3}
-        (self.line_,) = self.ax_.plot(
-            np.arange(1, n_used + 1), 100 * self.share, **style | (line_kwargs or {})
-        )
+        style = styled(line_kwargs, color=colors["accent"], marker=".", markersize=3)
+        rank = np.arange(1, n_used + 1)
+        (self.line_,) = self.ax_.plot(rank, 100 * self.share, **style)
         if n_used < n_tokens:
             self.ax_.axvspan(
                 n_used + 0.5,
                 n_tokens + 0.5,
                 facecolor=colors["faint"],
-                edgecolor=colors["signal"],  # the legend may lie on it
+                edgecolor=colors["signal"],  # visible behind the legend
                 linewidth=0.5,
                 label="unused",
             )
-        self.ax_.set_yscale("log")
+        self.ax_.set(yscale="log", xlim=(0.5, n_tokens + 0.5))
+        self.ax_.set(xlabel="rank of the token", ylabel="share of tokens (%)")
         plain_log_labels(self.ax_.yaxis)
-        self.ax_.set_xlim(0.5, n_tokens + 0.5)
         self.ax_.locator_params(axis="x", integer=True)
-        self.ax_.set_xlabel("rank of the token")
-        self.ax_.set_ylabel("share of tokens (%)")
         self.ax_.set_title(
             f"entropy {self.entropy:.2f} of {math.log2(n_tokens):.2f} bits\n"
             f"{n_used} of {n_tokens} tokens in use ({100 * n_used / n_tokens:.3g} %)",

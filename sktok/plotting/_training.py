@@ -1,50 +1,50 @@
-"""How the error fell in training."""
+"""The error during training."""
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from sktok.plotting._axes import legend_above, make_axes, palette
-from sktok.plotting._fitted import parts
+from sktok._steps import walk
+from sktok.plotting._axes import Display, styled
 
-_SMALLEST_INTERVAL = 50  # steps between two looks at held-out windows, as in training
+_MIN_INTERVAL = 50  # steps between two validation checks, as in training
 
 
-class TrainingDisplay:
-    """How the error fell in training: that of each batch, and of held-out windows.
+class TrainingDisplay(Display):
+    """The error of each batch and of held-out windows during training.
 
-    Make it by `from_estimator` or `from_curves`.
+    Create it with `from_estimator` or `from_curves`.
 
     Parameters
     ----------
     loss : ndarray of shape (n_steps,)
         Mean squared error of the batch at each step.
 
-    validation_loss : ndarray of shape (n_looks,)
-        Mean squared error of held-out windows at each look.
+    validation_loss : ndarray of shape (n_checks,)
+        Mean squared error of held-out windows at each validation check.
 
-    validation_steps : ndarray of shape (n_looks,)
-        Steps behind which there was a look.
+    validation_steps : ndarray of shape (n_checks,)
+        Gradient steps after which the validation checks were made.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        Axes that were drawn on.
+        Axes of the plot.
 
     figure_ : matplotlib Figure
-        Figure that holds them.
+        Figure that contains the axes.
 
     line_ : matplotlib Line2D
-        The error of each batch.
+        Error of each batch.
 
     smoothed_ : matplotlib Line2D
-        Its mean over neighbouring steps, a fortieth of all.
+        Moving average of this error, over about one fortieth of the steps.
 
     validation_line_ : matplotlib Line2D or None
-        The error of held-out windows, if there are any.
+        Error of held-out windows, or None without validation checks.
 
     See Also
     --------
-    sktok.ConvAETokenizer : Keeps the curves as `loss_curve_` and
+    sktok.ConvAETokenizer : Stores the curves as `loss_curve_` and
         `validation_loss_curve_`.
 
     Examples
@@ -67,35 +67,36 @@ class TrainingDisplay:
         Parameters
         ----------
         estimator : ConvAETokenizer, or Pipeline or GainShapeTokenizer around one
-            Fitted. If it was saved without `validation_steps_`, the looks at held-out
-            windows are drawn at about the right steps, as `from_curves` places them.
+            Fitted. If it has no `validation_steps_`, the validation checks are drawn at
+            approximate steps, as in `from_curves`.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`.
 
         Returns
         -------
         display : TrainingDisplay
-            What was drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If nothing in the estimator has been trained by gradient steps.
+            If no part of the estimator was trained by gradient steps.
         """
-        trained = [part for part in parts(estimator) if hasattr(part, "loss_curve_")]
-        if not trained:
+        steps = walk(estimator)
+        trained = next((step for step in steps if hasattr(step, "loss_curve_")), None)
+        if trained is None:
             raise ValueError(
                 f"{type(estimator).__name__} has no loss_curve_: give a fitted "
-                "ConvAETokenizer, or a fitted tokenizer that holds one."
+                "ConvAETokenizer, or a fitted tokenizer that contains one."
             )
         return cls.from_curves(
-            trained[0].loss_curve_,
-            getattr(trained[0], "validation_loss_curve_", ()),
-            validation_steps=getattr(trained[0], "validation_steps_", None),
+            trained.loss_curve_,
+            getattr(trained, "validation_loss_curve_", ()),
+            validation_steps=getattr(trained, "validation_steps_", None),
             ax=ax,
             **kwargs,
         )
@@ -111,37 +112,37 @@ class TrainingDisplay:
         loss : array-like of shape (n_steps,)
             Mean squared error of the batch at each step.
 
-        validation_loss : array-like of shape (n_looks,), default=()
-            Mean squared error of held-out windows at each look.
+        validation_loss : array-like of shape (n_checks,), default=()
+            Mean squared error of held-out windows at each validation check.
 
-        validation_steps : array-like of shape (n_looks,) or None, default=None
-            Steps behind which there was a look. `None` places the looks about where
-            :class:`~sktok.ConvAETokenizer` takes them in one `fit`: as many steps
-            apart, 50 at least, and the last one at the end.
+        validation_steps : array-like of shape (n_checks,) or None, default=None
+            Gradient steps after which the validation checks were made. `None` places
+            them approximately where one `fit` of :class:`~sktok.ConvAETokenizer` makes
+            them: at equal distances of at least 50 steps, with the last one at the end.
 
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         **kwargs : dict
-            Passed on to `plot`.
+            Passed to `plot`.
 
         Returns
         -------
         display : TrainingDisplay
-            What was drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If there is no loss, or not a step for each look.
+            If there is no loss, or not one step for each validation check.
         """
         loss, validation_loss = np.asarray(loss), np.asarray(validation_loss)
         if loss.ndim != 1 or not loss.size:
             raise ValueError(
-                f"loss has shape {loss.shape}, expected a value for each gradient step."
+                f"loss has shape {loss.shape}, expected one value per gradient step."
             )
         if validation_steps is None:
-            validation_steps = _steps_of_looks(len(loss), len(validation_loss))
+            validation_steps = _check_steps(len(loss), len(validation_loss))
         if np.shape(validation_steps) != validation_loss.shape:
             raise ValueError(
                 f"validation_steps has shape {np.shape(validation_steps)} and "
@@ -158,67 +159,60 @@ class TrainingDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or None, default=None
-            Axes to draw on; `None` makes a new figure.
+            Axes to draw on; `None` creates a new figure.
 
         line_kwargs : dict or None, default=None
-            Passed on to `Axes.plot` for the error of each batch.
+            Passed to `Axes.plot` for the error of each batch.
 
         smoothed_kwargs : dict or None, default=None
-            Passed on to `Axes.plot` for its mean over neighbouring steps.
+            Passed to `Axes.plot` for the moving average.
 
         validation_kwargs : dict or None, default=None
-            Passed on to `Axes.plot` for the error of held-out windows.
+            Passed to `Axes.plot` for the error of held-out windows.
 
         Returns
         -------
         display : TrainingDisplay
             This display.
         """
-        self.figure_, self.ax_ = make_axes(ax)
-        colors = palette(self.ax_)
+        colors = self._set_axes(ax)
         steps = np.arange(1, len(self.loss) + 1)
         n_averaged = 2 * (len(steps) // 80) + 3
-        line = {"color": colors["signal"], "linewidth": 0.7, "label": "batch"}
-        smoothed = {
-            "color": colors["accent"],
-            "linewidth": 1.5,
-            "label": f"mean of {n_averaged} batches",
-        }
-        validation = {
-            "color": colors["ink"],
-            "linewidth": 1.0,
-            "linestyle": "--",
-            "marker": "o",
-            "markersize": 4,
-            "label": "held-out windows",
-        }
-        (self.line_,) = self.ax_.plot(steps, self.loss, **line | (line_kwargs or {}))
-        mean = uniform_filter1d(self.loss.astype(float), n_averaged, mode="nearest")
-        (self.smoothed_,) = self.ax_.plot(
-            steps, mean, **smoothed | (smoothed_kwargs or {})
+        line = styled(line_kwargs, color=colors["signal"], linewidth=0.7, label="batch")
+        smoothed = styled(
+            smoothed_kwargs,
+            color=colors["accent"],
+            linewidth=1.5,
+            label=f"mean of {n_averaged} batches",
         )
+        validation = styled(
+            validation_kwargs,
+            color=colors["ink"],
+            linewidth=1.0,
+            linestyle="--",
+            marker="o",
+            markersize=4,
+            label="held-out windows",
+        )
+        mean = uniform_filter1d(self.loss.astype(float), n_averaged, mode="nearest")
+        (self.line_,) = self.ax_.plot(steps, self.loss, **line)
+        (self.smoothed_,) = self.ax_.plot(steps, mean, **smoothed)
         self.validation_line_ = None
         if len(self.validation_loss):
             (self.validation_line_,) = self.ax_.plot(
-                self.validation_steps,
-                self.validation_loss,
-                **validation | (validation_kwargs or {}),
+                self.validation_steps, self.validation_loss, **validation
             )
-        if (self.loss > 0).any():  # or there is nothing to take a logarithm of
+        if (self.loss > 0).any():  # a logarithmic axis needs a positive value
             self.ax_.set_yscale("log")
-        self.ax_.set_xlabel("gradient step")
-        self.ax_.set_ylabel("mean squared error")
-        legend_above(self.ax_)
+        self.ax_.set(xlabel="gradient step", ylabel="mean squared error")
+        self._add_legend()
         return self
 
 
-def _steps_of_looks(n_steps, n_looks):
-    """Where training looked at the held-out windows: the last time at its end.
+def _check_steps(n_steps, n_checks):
+    """Approximate steps of the validation checks: equally spaced, the last at the end.
 
-    The fewest steps apart that give as many looks, as batches in an epoch are not
-    known here.
+    The exact distance depends on the batches of an epoch, which are not known here.
     """
-    if not n_looks:
-        return np.array([], dtype=int)
-    interval = max(_SMALLEST_INTERVAL, -(-n_steps // n_looks))
-    return np.minimum(interval * np.arange(1, n_looks + 1), n_steps)
+    interval = max(_MIN_INTERVAL, -(-n_steps // max(1, n_checks)))
+    return np.minimum(interval * np.arange(1, n_checks + 1), n_steps)
