@@ -23,7 +23,7 @@ import torch
 from onnxruntime import InferenceSession, SessionOptions
 
 from sktok import BinQuantizer, ConvAETokenizer, make_paper_tokenizer, make_tokenizer
-from sktok._inference import encode
+from sktok._torch.inference import encode
 from sktok.datasets import fetch_mitdb, load_ecg
 from sktok.export import to_onnx
 

@@ -8,8 +8,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sktok._disk import in_slices
 from sktok._estimator import Estimator, feature_names
-from sktok._quantizers import validate_tokens
-from sktok._rows import FLOATS, require_finite, require_plain
+from sktok._rows import FLOATS, require_finite, require_plain, validate_tokens
 from sktok._sklearn_compat import (
     HasMethods,
     Interval,
