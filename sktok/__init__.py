@@ -4,13 +4,14 @@ __version__ = "0.1.0"
 
 from sktok._blocks import BlockSegmenter
 from sktok._gain_shape import GainShapeTokenizer
-from sktok._quantizers import BinQuantizer, VectorQuantizer
+from sktok._quantizers import BaseQuantizer, BinQuantizer, VectorQuantizer
 from sktok._recipes import make_paper_tokenizer, make_tokenizer
 from sktok._scaling import AmplitudeScaler
 from sktok._tokenizer import ConvAETokenizer
 
 __all__ = [
     "AmplitudeScaler",
+    "BaseQuantizer",
     "BinQuantizer",
     "BlockSegmenter",
     "ConvAETokenizer",

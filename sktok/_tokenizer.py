@@ -5,12 +5,17 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sktok._disk import in_slices
 from sktok._estimator import Estimator, feature_names, is_fitted
-from sktok._quantizers import BinQuantizer, VectorQuantizer, validate_tokens
-from sktok._rows import overflow_explained, validate_inverse, validate_windows
+from sktok._quantizers import BaseQuantizer
+from sktok._rows import (
+    overflow_explained,
+    validate_inverse,
+    validate_tokens,
+    validate_windows,
+)
 from sktok._sklearn_compat import (
     Interval,
     StrOptions,
@@ -24,94 +29,97 @@ _LOSS_CURVES = "loss_curve_", "validation_loss_curve_"
 
 
 def _trains_to_the_end(tokenizer):
-    """Whether no windows are held out, which a stream has none for; raise if not."""
+    """Raise if windows are held out, which a stream does not have."""
     if tokenizer.early_stopping:
         raise AttributeError(
-            "There is no partial_fit with early_stopping=True, since nothing is held "
-            "out of a stream: set early_stopping=False."
+            "There is no partial_fit with early_stopping=True, because a stream has no "
+            "held-out windows: set early_stopping=False."
         )
     return True
 
 
 class ConvAETokenizer(WindowTransformerMixin, Estimator):
-    """Compress blocks of a signal by a convolutional autoencoder trained on it.
+    """Compress blocks of a signal with a convolutional autoencoder trained on it.
 
-    Each block of `block_size` samples becomes `latent_dim` numbers and, with a
-    `quantizer`, tokens; `inverse_transform` leads back to blocks. A quantiser is
-    trained inside the network: a :class:`VectorQuantizer` has its codebook learned
-    with the weights, a :class:`BinQuantizer` stands for the paper's "complete
-    process" (section 4.3), quantisation and dequantisation as two layers around the
-    latent space. With ``quantizer=None`` a quantiser may follow in the Pipeline, as
-    in the paper's section 4.2.
+    Each block of `block_size` samples becomes `latent_dim` numbers or, with a
+    `quantizer`, tokens; `inverse_transform` restores blocks. The quantiser is trained
+    inside the network: the codebook of a :class:`VectorQuantizer` is learned together
+    with the weights; a :class:`BinQuantizer` gives the paper's "complete process"
+    (section 4.3), with quantisation and dequantisation as two layers after the latent
+    space. With ``quantizer=None``, a quantiser may follow in the Pipeline, as in
+    section 4.2 of the paper.
 
     Parameters
     ----------
     network : {"contextual", "dimreduction"} or callable, default="contextual"
-        The autoencoder: :class:`sktok.networks.ContextualAutoencoder`, which sees a
-        block among its neighbours; or the paper's Table 1,
+        The autoencoder: :class:`sktok.networks.ContextualAutoencoder`, which reads a
+        block together with its neighbours; the paper's Table 1,
         :class:`sktok.networks.DimReduction`, which expects a signal scaled to [0, 1];
-        or a callable ``(block_size, latent_dim) -> torch.nn.Module``, with the methods
-        that :mod:`sktok.networks` describes.
+        or a callable ``(block_size, latent_dim) -> torch.nn.Module`` that follows the
+        protocol of :mod:`sktok.networks`.
 
     latent_dim : int or "auto", default="auto"
-        Numbers that a block is compressed to. "auto" makes one token of a block:
+        Number of latents of a block. "auto" makes one token of a block: it is
         `block_size` with a :class:`VectorQuantizer`, the length of a tuple `n_bins`
-        with a :class:`BinQuantizer`, else 1.
+        with a :class:`BinQuantizer`, and 1 otherwise.
 
-    quantizer : VectorQuantizer, BinQuantizer or None, default=None
-        Quantiser to train inside the network; `None` gives latents in place of tokens.
-        A codebook starts at k-means of the first latents, and codes that are hardly
-        used are moved to where the error is. Through bins the gradient passes straight,
-        within their limits; with ``limits="minmax"`` these are -1 and 1 for the
+    quantizer : BaseQuantizer or None, default=None
+        Quantiser to train inside the network, such as :class:`VectorQuantizer`,
+        :class:`BinQuantizer` or a custom one; `None` gives latents instead of tokens. A
+        codebook starts from k-means of the first latents, and codes that are hardly
+        used are moved to latents with a large error. Bins pass the gradient straight
+        through within their limits; with ``limits="minmax"`` these are -1 and 1 for the
         contextual network, whose latents are then bounded by construction. Bins that
-        depend on the latents are fitted anew in each step, which
-        ``strategy="kmeans"`` makes slow.
+        depend on the latents are fitted again in each step, which is slow for
+        ``strategy="kmeans"``.
 
     max_steps : int or "auto", default="auto"
         Number of gradient steps. "auto" follows the number of blocks in `X`: 2,000
-        steps for nine thousand, 12,000 for a million and a half; it is 2000 for
+        steps for nine thousand, 12,000 for a million and a half; it is 2,000 for
         "dimreduction".
 
     batch_size : int or "auto", default="auto"
-        Number of windows in a gradient step. "auto" takes as many as hold 1,600
-        blocks; it is 32 for "dimreduction".
+        Number of windows in a gradient step. "auto" takes as many as have 1,600 blocks;
+        it is 32 for "dimreduction".
 
     learning_rate : float or "auto", default="auto"
         Highest learning rate of the one-cycle schedule of AdamW. "auto" is 0.003, or
         0.0015 for blocks of less than 8 samples; it is 0.03 for "dimreduction".
 
     augment : bool or "auto", default="auto"
-        Whether to vary the windows in training, in tempo, gain and offset, for the sake
-        of patients not seen. "auto" does so for blocks of 8 samples or more, which
-        shorter ones are the worse for; it is False for "dimreduction".
+        Whether to vary tempo, gain and offset of the windows in training, to generalise
+        to unseen patients. "auto" does so for blocks of 8 samples or more, since it
+        hurts shorter blocks; it is False for "dimreduction".
 
     early_stopping : bool, default=False
-        Whether to hold `validation_fraction` of the windows out, stop when their
-        error no longer falls, and keep the best weights.
+        Whether to hold out `validation_fraction` of the windows, stop when their error
+        no longer falls, and keep the best weights. With `groups` in `fit`, whole groups
+        are held out.
 
     validation_fraction : float, default=0.1
-        Share of the windows to hold out for `early_stopping`.
+        Share of the windows, or of the groups, to hold out for `early_stopping`.
 
     n_iter_no_change : int, default=10
-        Number of looks at the held-out windows without improvement that ends the
-        training. There is one each epoch, but at most one every 50 steps.
+        Number of validation checks without improvement before training stops. There is
+        one check each epoch, but at most one every 50 steps.
 
     n_candidates : int, default=1
         Number of tokens that `transform` tries for each block. 1 takes the encoder's
-        own. More are searched for the best reconstruction of the window (analysis by
-        synthesis), which never makes it worse, and takes time. May be set after `fit`.
+        own choice. With more, `transform` searches for the best reconstruction of the
+        window (analysis by synthesis), which is slower and never increases the error.
+        May be set after `fit`.
 
     device : {"auto", "cpu", "cuda", "mps"}, default="auto"
-        Where torch computes. "auto" takes an accelerator if there is one. The fitted
-        network is kept on the CPU, so that a pickle loads anywhere.
+        Where torch computes. "auto" uses an accelerator if there is one. The fitted
+        network is kept on the CPU, so a pickle loads on any machine.
 
     warm_start : bool, default=False
-        Whether `fit` goes on from the network of the last `fit`.
+        Whether `fit` continues from the network of the last `fit`.
 
     random_state : int, RandomState instance or None, default=None
-        Seeds the first weights, the batches, the held-out windows, and the quantiser
-        if that has no seed. torch's global generator is left as it was, and so is
-        numpy's, unless it is asked for by None.
+        Seeds the first weights, the batches, the held-out windows, and the quantiser if
+        it has no seed. The global generator of torch is not changed, and that of numpy
+        only with None.
 
     verbose : int, default=0
         Whether to show a progress bar with the loss.
@@ -121,39 +129,39 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
     network_ : torch.nn.Module
         The trained network, on the CPU and in evaluation mode.
 
-    quantizer_ : VectorQuantizer, BinQuantizer or None
-        `quantizer` with the codebook that was trained, or the bins fitted to the
-        latents of the training windows (of the last batch, by `partial_fit`); or None.
+    quantizer_ : BaseQuantizer or None
+        `quantizer` with the trained codebook, or with bins fitted to the latents of the
+        training windows (of the last batch, in `partial_fit`); or None.
 
     n_tokens_ : int
         Size of the vocabulary, if there is a `quantizer`.
 
     codebook_ : ndarray of float32, shape (`n_tokens_`, `block_size_`), or None
-        The block that each token is restored to, if the network restores every block
-        by itself, from one token, as that of Table 1 does; else, and with more than
-        65,536 tokens, None.
+        The block that each token is restored to, if the network restores each block
+        separately from one token, as that of Table 1 does. None otherwise, and with
+        more than 65,536 tokens.
 
     block_size_ : int
         Number of samples in a block.
 
     latent_dim_ : int
-        Numbers that a block is compressed to.
+        Number of latents of a block.
 
     loss_curve_ : list of float
-        Mean squared error of the batch at each step, in the square of the unit of `X`.
+        Mean squared error of the batch at each step, in the squared unit of `X`.
 
     validation_loss_curve_ : list of float
-        Mean squared error of the held-out windows at each look of the last `fit`; empty
-        without `early_stopping`.
+        Mean squared error of the held-out windows at each validation check of the last
+        `fit`; empty without `early_stopping`.
 
     validation_steps_ : list of int
-        Number of gradient steps, over all warm starts, that were taken at each look.
+        Number of gradient steps, over all warm starts, at each validation check.
 
     n_steps_ : int
-        Number of gradient steps taken, over all warm starts.
+        Number of gradient steps, over all warm starts.
 
     is_complete_ : bool
-        Whether training is over, so that `partial_fit` changes nothing any more.
+        Whether training is complete, so that `partial_fit` changes nothing.
 
     row_shape_ : tuple of int
         Shape of one row of `X` seen in `fit`.
@@ -172,11 +180,12 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
     Notes
     -----
-    Computation is in float32. The tokens of a window do not depend on the batch it
-    comes in, nor on the number of threads; other hardware may round differently.
-    Training sums in another order with another number of threads, and so leads to
-    another network. A network of one's own that draws random numbers in training,
-    such as dropout, draws them from torch's global generator.
+    Computation is in float32. The tokens of a window depend neither on the batch that
+    it comes in nor on the number of threads; other hardware may round differently.
+    Training gives the same network with any number of threads: the contextual network
+    sums in a fixed order, and other networks are trained on one thread unless they set
+    `parallel_training` (see :mod:`sktok.networks`). A custom network that draws random
+    numbers in training, such as dropout, draws them from torch's global generator.
 
     References
     ----------
@@ -211,9 +220,9 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
     """
 
     _parameter_constraints: dict = {
-        "network": [StrOptions({"contextual", "dimreduction"}), callable],
+        "network": [str, callable],
         "latent_dim": [_COUNT, _AUTO],
-        "quantizer": [VectorQuantizer, BinQuantizer, None],
+        "quantizer": [BaseQuantizer, None],
         "max_steps": [_COUNT, _AUTO],
         "batch_size": [_COUNT, _AUTO],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), _AUTO],
@@ -227,6 +236,9 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    # Routed to `fit` by default, where metadata routing is enabled.
+    __metadata_request__fit = {"groups": True}
 
     def __init__(
         self,
@@ -264,17 +276,20 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, *, groups=None):
         """Train the network, and fit the quantiser to its latents.
 
         Parameters
         ----------
         X : array-like of shape (n_windows, n_blocks, block_size) or \
                 (n_windows, block_size)
-            Blocks; of two axes, each row is one block.
+            Blocks; with two axes, each row is one block.
 
         y : None
             Ignored.
+
+        groups : array-like of shape (n_windows,) or None, default=None
+            The patient of each window: `early_stopping` then holds out whole patients.
 
         Returns
         -------
@@ -284,24 +299,25 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         Raises
         ------
         ValueError
-            If the network of Table 1 gets fewer than two blocks a batch, a network does
-            not give the shapes agreed on, or the loss is not finite, which very large
-            values or learning rates lead to.
+            If the network of Table 1 gets fewer than two blocks in a batch, a network
+            does not keep to the protocol, or the loss is not finite because of very
+            large values or learning rates.
         """
-        from sktok._fitting import fit_autoencoder  # imports torch
+        from sktok._torch.fitting import fit_autoencoder
 
-        if self.quantizer is not None:
-            self.quantizer._validate_params()
+        self._validate_quantizer()
+        if groups is not None:
+            check_consistent_length(X, groups)
         warm = self.warm_start and hasattr(self, "network_")
         if not warm:
             self._reset()
             vars(self).pop("_unfinished", None)
         X = validate_windows(self, X, reset=not warm, dtype=np.float32)
         earlier = (self.network_, self.quantizer_) if warm else None
-        trained = fit_autoencoder(self, X, earlier)
+        trained = fit_autoencoder(self, X, groups, earlier)
         if warm:
-            looks = trained.validation_losses
-            trained.validation_losses = {self.n_steps_ + s: looks[s] for s in looks}
+            losses = trained.validation_losses
+            trained.validation_losses = {self.n_steps_ + s: losses[s] for s in losses}
             trained.losses = self.loss_curve_ + trained.losses
         return self._learn(trained)
 
@@ -310,12 +326,12 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
     def partial_fit(self, X, y=None):
         """Train on a batch of a stream: one pass over its windows.
 
-        The first call begins as `fit` does: what is set by the data, such as the first
-        codebook, is set by this batch, so let it have windows of many patients. Each
-        call goes on where the last one stopped, until there were `max_steps` gradient
-        steps ("auto": 12,000); a batch is good for ``n_windows // batch_size`` of them,
-        and one at least. From then on, and after `fit`, nothing changes any more, so
-        that tokens which were handed out keep their meaning; `is_complete_` tells.
+        The first call starts as `fit` does. Whatever depends on the data, such as the
+        first codebook, is fixed by this batch, so give it windows of many patients.
+        Each call continues the training, until `max_steps` gradient steps are taken
+        ("auto": 12,000); each batch takes ``n_windows // batch_size`` of them, and at
+        least one. After that, and after `fit`, nothing changes, so that tokens keep
+        their meaning; `is_complete_` tells.
 
         The parameters of training are those of the first call. Bins that depend on the
         latents are those of the last batch. No progress is shown.
@@ -324,7 +340,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         ----------
         X : array-like of shape (n_windows, n_blocks, block_size) or \
                 (n_windows, block_size)
-            Blocks, of patients as mixed as can be.
+            Blocks of several patients, in random order.
 
         y : None
             Ignored.
@@ -332,16 +348,16 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         Returns
         -------
         self : ConvAETokenizer
-            The tokenizer, which may be used, and trained on.
+            The tokenizer, which can be used, and trained further.
 
         Raises
         ------
         AttributeError
-            If ``early_stopping=True``, since nothing is held out of a stream.
+            If ``early_stopping=True``, because nothing is held out of a stream.
         ValueError
             As in `fit`.
         """
-        from sktok._fitting import Trained, partial_fit_autoencoder  # imports torch
+        from sktok._torch.fitting import Trained, partial_fit_autoencoder
 
         earlier = None
         if is_fitted(self):
@@ -356,14 +372,17 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
                 unfinished=self._unfinished,
             )
         else:
-            if self.quantizer is not None:
-                self.quantizer._validate_params()
+            self._validate_quantizer()
             X = validate_windows(self, X, reset=True, dtype=np.float32)
         return self._learn(partial_fit_autoencoder(self, X, earlier))
 
+    def _validate_quantizer(self):
+        if self.quantizer is not None:
+            self.quantizer._validate_params()
+
     def _learn(self, trained):
-        """Take all that was learned at once, so that an interrupt leaves no half."""
-        from sktok._inference import blocks_of_tokens
+        """Set all fitted attributes at once: an interrupt leaves all or none."""
+        from sktok._torch.inference import blocks_of_tokens
 
         network, quantizer = trained.network, trained.quantizer
         vars(self).update(
@@ -384,7 +403,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
     @property
     def is_complete_(self):
-        """Whether training is over, so that `partial_fit` changes nothing any more."""
+        """Whether training is complete, so that `partial_fit` changes nothing."""
         check_is_fitted(self)
         return self._unfinished is None
 
@@ -408,15 +427,14 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             self.network_ = from_plain(self.network_)
             for name in _LOSS_CURVES:
                 setattr(self, name, list(map(float, getattr(self, name))))
-            vars(self).setdefault("_unfinished", None)  # of format 0
 
     @property
     def n_tokens_(self):
         """Size of the vocabulary: tokens are in ``range(n_tokens_)``."""
         if getattr(self, "quantizer_", None) is None:
             raise AttributeError(
-                "There are no tokens without a fitted quantizer: n_tokens_ is that of "
-                "the quantiser behind, or of quantizer=BinQuantizer(...) after fit."
+                "There are no tokens without a fitted quantizer: set quantizer= before "
+                "fit, or use n_tokens_ of the quantiser that follows in the Pipeline."
             )
         return self.quantizer_.n_tokens_
 
@@ -443,12 +461,14 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             If the rows of `X` have another shape than in `fit`, or are not finite, or
             so large that the latents are not.
         """
-        from sktok._inference import encode, tokenize  # imports torch
+        from sktok._torch.inference import encode, tokenize
 
         check_is_fitted(self)
         self._validate_params()  # some may be set after `fit`
         X = validate_windows(self, X, reset=False)
-        with overflow_explained(X, "scale the signal first, as by AmplitudeScaler."):
+        with overflow_explained(
+            X, "scale it first, for instance with AmplitudeScaler."
+        ):
             if self.quantizer_ is not None:
                 tokens = tokenize(
                     self.network_, self.quantizer_, X, self.n_candidates, self.device
@@ -456,33 +476,33 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
                 return tokens.reshape(len(X), -1)
             if self.n_candidates > 1:
                 raise ValueError(
-                    f"n_candidates={self.n_candidates} searches tokens, but there are "
-                    "none with quantizer=None: set n_candidates=1, or fit with a "
+                    f"n_candidates={self.n_candidates} searches tokens, but with "
+                    "quantizer=None there are none: set n_candidates=1, or fit with a "
                     "quantizer."
                 )
             return encode(self.network_, X, self.device)
 
     def _clip_rates(self, X):
-        """What network and bins cannot reach, as `clip_rates` has it."""
-        from sktok._inference import encode
-        from sktok.networks import DimReduction
+        """What the network and the quantiser cannot represent."""
+        from sktok._torch.inference import encode
 
         X = validate_windows(self, X, reset=False, dtype=np.float32)
         rates = []
-        if isinstance(self.network_, DimReduction):  # ends in a sigmoid
+        if hasattr(self.network_, "output_limits"):
+            low, high = self.network_.output_limits
             advice = (
-                "the network, whose output lies in [0, 1]: scale the signal to it by "
-                "AmplitudeScaler, fitted on one that reaches as far."
+                f"the network, whose output lies in [{low:g}, {high:g}]: scale the "
+                "signal to this range with an AmplitudeScaler fitted on such data."
             )
-            rates.append((float(np.mean((X < 0) | (X > 1))), advice))
-        if isinstance(self.quantizer_, BinQuantizer):
+            rates.append((float(np.mean((low > X) | (high < X))), advice))
+        if self.quantizer_ is not None and self.quantizer_.value_limits() is not None:
             latents = encode(self.network_, X, self.device)
             rates += self.quantizer_._clip_rates(latents)
         return rates
 
     @in_slices
     def inverse_transform(self, X):
-        """Rebuild blocks from tokens or latents.
+        """Restore blocks from tokens or latents.
 
         Parameters
         ----------
@@ -503,7 +523,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             If a token is outside the vocabulary, or the rows have another shape than
             `transform` gives, or latents are not finite.
         """
-        from sktok._inference import decode, restore  # imports torch
+        from sktok._torch.inference import decode, decode_tokens
 
         check_is_fitted(self)
         self._validate_params()
@@ -511,17 +531,24 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             X = validate_inverse(self, X, (*self.row_shape_[:-1], self.latent_dim_))
             with overflow_explained(X, "are they latents of this network?"):
                 return decode(self.network_, X, self.device)
-        width = self.quantizer_._n_tokens_per_window()
-        tokens = validate_tokens(X, self.n_tokens_, width)
+        n_columns = self.quantizer_._tokens_per_window()
+        tokens = validate_tokens(X, self.n_tokens_, n_columns)
         if self.codebook_ is not None:
             blocks = np.take(self.codebook_, tokens, axis=0)
         else:
             tokens = tokens.reshape(len(tokens), *self.row_shape_[:-1], -1)
-            blocks = restore(self.network_, self.quantizer_, tokens, self.device)
+            blocks = decode_tokens(self.network_, self.quantizer_, tokens, self.device)
         return blocks.reshape(len(tokens), *self.row_shape_)
 
+    def _fingerprint_state(self):
+        return {
+            "network_": self.network_,
+            "quantizer_": self.quantizer_,
+            "row_shape_": self.row_shape_,
+        }
+
     def get_feature_names_out(self, input_features=None):
-        """Names of the tokens of a window, or of its latents laid end to end.
+        """Names of the tokens of a window, or of its latents, block after block.
 
         Parameters
         ----------
@@ -543,7 +570,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        # Latents are float32 whatever came in; tokens are integers.
+        # Latents are float32 for any input; tokens are integers.
         tags.transformer_tags.preserves_dtype = (
             ["float32"] if self.quantizer is None else []
         )

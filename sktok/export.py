@@ -1,7 +1,7 @@
-"""Fitted tokenizers for devices that have no PyTorch, as ONNX models.
+"""Fitted tokenizers as ONNX models, for devices without PyTorch.
 
-:func:`to_onnx` writes two files, ``encoder.onnx`` and ``decoder.onnx``, which any
-runtime of ONNX turns windows into tokens with, and tokens into windows.
+:func:`to_onnx` writes two files, ``encoder.onnx`` and ``decoder.onnx``. With any ONNX
+runtime, the first turns windows into tokens and the second turns tokens into windows.
 """
 
 import logging
@@ -10,7 +10,6 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import asdict
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.pipeline import Pipeline
@@ -19,20 +18,22 @@ from torch import nn
 
 import sktok
 from sktok._blocks import BlockSegmenter
-from sktok._inference import _for_inference, as_blocks
-from sktok._quantizers import BinQuantizer, VectorQuantizer
+from sktok._files import whole_folder
+from sktok._quantizers import BaseQuantizer
 from sktok._scaling import AmplitudeScaler
+from sktok._steps import unwrap
 from sktok._tokenizer import ConvAETokenizer
-from sktok.corpus import Vocabulary, _whole_folder
+from sktok._torch.inference import as_blocks, for_inference
+from sktok.corpus import Vocabulary
 
 __all__ = ["to_onnx"]
 
 _OPSET = 18  # the oldest that torch writes
 
 
-# Each of these modules does in float32 what a fitted estimator does: `forward` what its
-# `transform` does, and `inverse` what its `inverse_transform` does; `row_shape` is that
-# of the rows it was fitted on.
+# Each of these modules computes in float32 what a fitted estimator computes: `forward`
+# is its `transform`, `inverse` its `inverse_transform`; `row_shape` is the shape of the
+# rows in `fit`.
 
 
 class _Scale(nn.Module):
@@ -71,74 +72,21 @@ class _Segment(nn.Module):
         return x.flatten(1)[:, : self.row_shape[0]]
 
 
-class _Bins(nn.Module):
-    """`BinQuantizer`: digits of a token, of which an int `n_bins` has one."""
+class _Quantizer(nn.Module):
+    """A quantiser: its own `export_functions`, on rows."""
 
     def __init__(self, quantizer):
         super().__init__()
         self.row_shape = quantizer.row_shape_
-        self.tokens_per_window = quantizer._n_tokens_per_window()
-        is_tuple = isinstance(quantizer.edges_, list)
-        edges = quantizer.edges_ if is_tuple else [quantizer.edges_]
-        centers = quantizer.centers_ if is_tuple else [quantizer.centers_]
-        index = _uniform_bins if quantizer.is_uniform_ else _edge_bins
-        self.index = [index(e) for e in edges]
-        self.centers = [torch.from_numpy(c).float()[:, None] for c in centers]
+        self.quantize, self.dequantize = quantizer.export_functions()
 
     def forward(self, x):
-        values = x.reshape(-1, self.tokens_per_window, len(self.centers))
-        tokens = 0
-        for digit, index in enumerate(self.index):
-            tokens = tokens * len(self.centers[digit]) + index(values[..., digit])
-        return tokens
+        return self.quantize(x.reshape(-1, *self.row_shape)).flatten(1)
 
     def inverse(self, tokens):
-        values = []
-        for centers in self.centers[:0:-1]:
-            values.append(F.embedding(tokens % len(centers), centers))
-            tokens = tokens // len(centers)
-        values.append(F.embedding(tokens, self.centers[0]))
-        return torch.cat(values[::-1], dim=-1).reshape(-1, *self.row_shape)
-
-
-def _uniform_bins(edges):
-    """`sktok._quantizers.uniform_bins` for tensors."""
-    low, high, n_bins = float(edges[0]), float(edges[-1]), len(edges) - 1
-    width = (high - low) / n_bins or 1.0
-    dtype = torch.float32 if width >= np.finfo(np.float32).tiny else torch.float64
-    return lambda x: ((x.to(dtype) - low) / width).floor().clamp(0, n_bins - 1).long()
-
-
-def _edge_bins(edges):
-    """`sktok._quantizers.edge_bins` for tensors."""
-    inner = edges[1:-1].astype(np.float32)
-    # A float32 reaches an edge where it reaches the next float32 that does.
-    above = np.nextafter(inner, np.inf)
-    inner = torch.from_numpy(np.where(inner < edges[1:-1], above, inner))
-    return lambda x: (x[..., None] >= inner).sum(-1)
-
-
-class _Codebook(nn.Module):
-    """`VectorQuantizer`."""
-
-    def __init__(self, quantizer):
-        super().__init__()
-        self.row_shape = quantizer.row_shape_
-        self.tokens_per_window = quantizer._n_tokens_per_window()
-        codes = torch.from_numpy(quantizer.codes_)
-        center = codes.mean(0)  # squares of a signal far from zero would drown the rest
-        self.register_buffer("codes", codes.float())
-        self.register_buffer("center", center.float())
-        self.register_buffer("factors", -2 * (codes - center).float())
-        self.register_buffer("squares", (codes - center).square().sum(1).float())
-
-    def forward(self, x):
-        vectors = x.reshape(-1, self.row_shape[-1]) - self.center
-        tokens = F.linear(vectors, self.factors, self.squares).argmin(1)
-        return tokens.reshape(-1, self.tokens_per_window)
-
-    def inverse(self, tokens):
-        return F.embedding(tokens, self.codes).reshape(-1, *self.row_shape)
+        *outer, _ = self.row_shape
+        tokens = tokens.unflatten(1, (*outer, -1))
+        return self.dequantize(tokens).reshape(-1, *self.row_shape)
 
 
 class _Autoencoder(nn.Module):
@@ -153,10 +101,10 @@ class _Autoencoder(nn.Module):
             )
         self.row_shape = tokenizer.row_shape_
         self.latent_shape = *tokenizer.row_shape_[:-1], tokenizer.latent_dim_
-        self.network = _for_inference(tokenizer.network_, "cpu")
+        self.network = for_inference(tokenizer.network_)
         self.quantizer = self.codebook = None
         if tokenizer.quantizer_ is not None:
-            self.quantizer = _module_of(tokenizer.quantizer_, "quantizer")
+            self.quantizer = _Quantizer(tokenizer.quantizer_)
         if tokenizer.codebook_ is not None:
             self.codebook = torch.from_numpy(tokenizer.codebook_)
 
@@ -211,42 +159,42 @@ class _Inverse(nn.Module):
 
 _MODULES = {
     AmplitudeScaler: _Scale,
-    BinQuantizer: _Bins,
     BlockSegmenter: _Segment,
     ConvAETokenizer: _Autoencoder,
     Pipeline: _Chain,
-    VectorQuantizer: _Codebook,
+    BaseQuantizer: _Quantizer,
 }
 
 
 def _module_of(step, name):
     """The module that does what a fitted estimator does."""
-    if type(step) not in _MODULES:
-        raise TypeError(
-            f"{name}={type(step).__name__} cannot be exported: expected "
-            f"{', '.join(kind.__name__ for kind in _MODULES)}, or 'passthrough'."
-        )
-    check_is_fitted(step)
-    return _MODULES[type(step)](step)
+    for kind, module in _MODULES.items():
+        if isinstance(step, kind):
+            check_is_fitted(step)
+            return module(step)
+    raise TypeError(
+        f"{name}={type(step).__name__} cannot be exported: expected "
+        f"{', '.join(kind.__name__ for kind in _MODULES)}, or 'passthrough'."
+    )
 
 
 def to_onnx(tokenizer, folder):
-    """Write a fitted tokenizer as two ONNX models, for devices that have no PyTorch.
+    """Write a fitted tokenizer as two ONNX models, for devices without PyTorch.
 
-    The folder will hold ``encoder.onnx``, from ``windows`` to ``tokens``, and
+    The folder will contain ``encoder.onnx``, from ``windows`` to ``tokens``, and
     ``decoder.onnx``, from ``tokens`` to ``windows``. Windows are float32, in the
     signal's unit, of shape (n_windows, window_length); tokens are int64, of shape
-    (n_windows, n_tokens_per_window); any number of windows goes through at once. The
-    folder appears under its name once both files are whole.
+    (n_windows, n_tokens_per_window). The number of windows is free. The folder appears
+    once both files are complete.
 
     Parameters
     ----------
     tokenizer : Pipeline, search or ConvAETokenizer
-        Fitted, as :func:`sktok.make_tokenizer` and :func:`sktok.make_paper_tokenizer`
-        give it: the steps are `AmplitudeScaler`, `BlockSegmenter`, `ConvAETokenizer`,
-        `BinQuantizer`, `VectorQuantizer` or ``'passthrough'``. A search stands for its
-        ``best_estimator_``. Of a `ConvAETokenizer` by itself, ``windows`` are rows of
-        blocks as in `fit`.
+        Fitted, as from :func:`sktok.make_tokenizer` or
+        :func:`sktok.make_paper_tokenizer`: the steps are `AmplitudeScaler`,
+        `BlockSegmenter`, `ConvAETokenizer`, quantisers or ``'passthrough'``. Of a
+        search, ``best_estimator_`` is written. For a `ConvAETokenizer` alone,
+        ``windows`` are rows of blocks as in `fit`.
 
     folder : path-like
         Where to write; must not exist.
@@ -258,10 +206,11 @@ def to_onnx(tokenizer, folder):
     ImportError
         If onnx or onnxscript is not installed.
     TypeError
-        If a step is none of those above.
+        If a step is none of those above, or a custom quantiser does not define
+        `export_functions`.
     ValueError
         If the tokenizer is not fitted, does not make tokens or has `n_candidates` above
-        1, or torch cannot export a network of one's own.
+        1, or if torch cannot export a custom network.
 
     See Also
     --------
@@ -269,20 +218,19 @@ def to_onnx(tokenizer, folder):
 
     Notes
     -----
-    Both models are of opset 18. Their ``metadata_props`` say whose tokens they make:
+    Both models have opset 18. Their ``metadata_props`` identify the tokenizer:
     ``sktok.version``, and ``sktok.fingerprint``, ``sktok.n_tokens``,
-    ``sktok.tokens_per_window`` and ``sktok.window_length``, those of the tokenizer's
+    ``sktok.tokens_per_window`` and ``sktok.window_length`` of its
     :class:`sktok.corpus.Vocabulary`.
 
-    Sums are rounded in another order than by torch: a token is another one than that of
-    `transform` where two codes are equally near, or a latent is at the edge of a bin,
-    but for that rounding. Memory grows with the number of windows that go through at
-    once.
+    Sums are rounded in another order than in torch. A token therefore differs from that
+    of `transform` if two codes are equally near, or a latent is at the edge of a bin,
+    within rounding. Memory grows with the number of windows in a call.
 
-    The models do not check what they are given. Of samples that are not finite, an
-    error in `transform`, the encoder makes tokens without meaning. A token of
-    `n_tokens` or more is an error of the runtime by the standard of ONNX (Gather), and
-    is one in onnxruntime; but -1 to ``-n_tokens`` count from the end of the vocabulary.
+    The models do not check their input. Samples that are not finite, an error in
+    `transform`, give meaningless tokens. A token of `n_tokens` or more is an error by
+    the ONNX standard (Gather), and in onnxruntime; but -1 to ``-n_tokens`` count from
+    the end of the vocabulary.
 
     Examples
     --------
@@ -303,7 +251,7 @@ def to_onnx(tokenizer, folder):
     ((432, 10), dtype('int64'))
     """
     ir = _import_ir()
-    tokenizer = getattr(tokenizer, "best_estimator_", tokenizer)  # of a search
+    tokenizer = unwrap(tokenizer)
     module = _module_of(tokenizer, "tokenizer")
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     windows = torch.zeros(2, *module.row_shape)
@@ -313,13 +261,13 @@ def to_onnx(tokenizer, folder):
         "decoder": _export(_Inverse(module), tokens=tokens, output="windows"),
     }
     facts = {"version": sktok.__version__, **asdict(vocabulary)}
-    with _whole_folder(folder, "onnx") as unfinished:
+    with whole_folder(folder) as staged:
         for name, program in programs.items():
-            # torch notes down where each line of its source code is on this machine.
+            # torch stores the paths of its source files on this machine.
             ir.passes.common.ClearMetadataAndDocStringPass()(program.model)
             for fact, value in facts.items():
                 program.model.metadata_props[f"sktok.{fact}"] = str(value)
-            program.save(unfinished / f"{name}.onnx")
+            program.save(staged / f"{name}.onnx")
 
 
 def _import_ir():
@@ -336,7 +284,7 @@ def _export(module, *, output, **example):
     """The ONNX program of a module, for any number of windows."""
     ((name, tensor),) = example.items()
     try:
-        with torch.no_grad(), _without_chatter():
+        with torch.no_grad(), _silent_exporter():
             return torch.onnx.export(
                 module.eval(),
                 (tensor,),
@@ -348,20 +296,20 @@ def _export(module, *, output, **example):
             )
     except torch.onnx.OnnxExporterError as error:
         raise ValueError(
-            f"torch cannot export the way from {name} to {output}: a network of one's "
-            "own has to be made of operators that ONNX has, and to do the same for all "
-            "values and any number of windows."
+            f"torch cannot export the path from {name} to {output}: a custom network "
+            "may use only operators that ONNX has, without branches on values or on "
+            "the number of windows."
         ) from error
 
 
 @contextmanager
-def _without_chatter():
-    """Keep torch's exporter from speaking of itself, and of torchvision."""
+def _silent_exporter():
+    """Silence messages of torch's exporter about itself and torchvision."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     was_disabled, logger.disabled = logger.disabled, True
     try:
         with warnings.catch_warnings():
-            # torch 2.13 calls what it has itself deprecated.
+            # torch 2.13 calls a function of its own that it has deprecated.
             warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
             yield
     finally:

@@ -1,25 +1,39 @@
-"""Autoencoders over blocks. Torch only: they know nothing of scikit-learn.
+"""Autoencoders over blocks, in plain torch.
 
-Axes: ``windows, blocks, block_size`` for a signal and ``windows, blocks,
-latent_dim`` for its latents. A network is an :class:`torch.nn.Module` with
+Axes: ``windows, blocks, block_size`` for a signal and ``windows, blocks, latent_dim``
+for its latents. A network is an :class:`torch.nn.Module` with
 
 ``encode(x)``
     (windows, blocks, block_size) -> (windows, blocks, latent_dim)
 ``decode(z)``
     (windows, blocks, latent_dim) -> (windows, blocks, block_size)
 
-and, if it has them,
+and a class of networks is called as ``(block_size, latent_dim)``. A network may also
+have
 
 ``initialize(windows)``
     called once before training, with all training windows
-``reach``
-    on how many blocks to either side a restored block depends; without it, on all
+``context_radius``
+    number of blocks to either side that a restored block depends on; without it, a
+    block depends on all blocks of its window
 ``for_inference()``
-    called before the network, in evaluation mode, encodes or decodes arrays: gives a
-    network that does the same faster
+    returns a faster network with the same output, which is not trained; called in
+    evaluation mode
 ``limits``
-    a tuple (low, high) that no latent exceeds, or None: what bins with
-    ``limits="minmax"`` lie between in training
+    tuple (low, high) that no latent exceeds, or None. A class with a keyword `limits`
+    says so by ``bounds_latents = True``; it then gets the limits of the quantiser
+``output_limits``
+    tuple (low, high) that no restored sample exceeds
+``min_batch_blocks``
+    smallest number of blocks in a training batch
+``parallel_training``
+    True if training may use several threads. Without it, training uses one: torch
+    divides sums among its threads, and another number of threads gives another network
+``training_defaults``
+    dict of class level: what "auto" means for `max_steps`, `batch_size`,
+    `learning_rate` and `augment` of :class:`~sktok.ConvAETokenizer`
+
+`NETWORKS` holds the networks that have a name.
 """
 
 import copy
@@ -28,24 +42,25 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.autograd.function import once_differentiable
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from sktok._torch.sums import aligned, convolve, product, with_bias, with_ones
 
 __all__ = ["ContextualAutoencoder", "DimReduction"]
 
 _SAMPLES_AT_ONCE = 2**20
-_TINY = 1e-30  # keeps a constant signal from being divided by zero
+_TINY = 1e-30  # keeps a constant signal from a division by zero
 _NORM_EPS = 1e-5
-_DEVIATIONS = 3.0  # of bounded latents, within the limits at the start
+_DEVIATIONS = 3.0  # standard deviations of bounded latents within the limits, at first
 
 
 class ContextualAutoencoder(nn.Module):
-    """An autoencoder that reads and restores each block with the blocks around it.
+    """An autoencoder that reads and restores each block together with its neighbours.
 
-    Latents are projections of the block on the principal components of all blocks,
-    plus what a stack of residual convolutions over the block axis adds to them; the
-    way back is built alike. The last layer of each stack starts at zero, so that the
-    network is linear before its first step, but for the tanh that bounds latents.
+    The encoder projects a block on the principal components of all blocks, and a stack
+    of residual convolutions over the block axis adds to that. The decoder has the same
+    structure. The last layer of each stack starts at zero, so the untrained network is
+    linear, except for the tanh that bounds latents.
 
     Parameters
     ----------
@@ -53,30 +68,31 @@ class ContextualAutoencoder(nn.Module):
         Number of samples in a block.
 
     latent_dim : int
-        Numbers that a block is reduced to.
+        Number of latents of a block.
 
     limits : tuple (low, high) or None, default=None
-        Limits that no latent exceeds, whatever the signal, as a quantiser with bins
-        between them needs it; `None` leaves latents free.
+        Limits that no latent exceeds, for a quantiser with bins between them. `None`
+        leaves latents unbounded.
 
     width : int, default=64
         Number of channels, a multiple of 16.
 
-    encoder_reaches : tuple of int, default=(2, 2, 2, 2)
-        How many blocks to either side each convolution of the encoder sees, of which
-        there is at least one.
+    encoder_radii : tuple of int, default=(2, 2, 2, 2)
+        Number of blocks to either side that each convolution of the encoder reads; at
+        least one layer.
 
-    decoder_reaches : tuple of int, default=(1, 1, 1)
-        How many blocks to either side each convolution of the decoder sees.
+    decoder_radii : tuple of int, default=(1, 1, 1)
+        Number of blocks to either side that each convolution of the decoder reads; at
+        least one layer.
 
     Attributes
     ----------
-    reach : int
-        On how many blocks to either side a restored block depends.
+    context_radius : int
+        Number of blocks to either side that a restored block depends on.
 
     See Also
     --------
-    DimReduction : The paper's, which restores each block by itself.
+    DimReduction : The paper's network, which restores each block separately.
     sktok.ConvAETokenizer : Trains it.
 
     References
@@ -96,6 +112,9 @@ class ContextualAutoencoder(nn.Module):
     (torch.Size([4, 25, 1]), torch.Size([4, 25, 10]))
     """
 
+    bounds_latents = True
+    parallel_training = True  # every sum over a batch has a fixed order
+
     def __init__(
         self,
         block_size,
@@ -103,31 +122,31 @@ class ContextualAutoencoder(nn.Module):
         *,
         limits=None,
         width=64,
-        encoder_reaches=(2, 2, 2, 2),
-        decoder_reaches=(1, 1, 1),
+        encoder_radii=(2, 2, 2, 2),
+        decoder_radii=(1, 1, 1),
     ):
         super().__init__()
-        self.encoder = _Path(block_size, latent_dim, width, encoder_reaches)
-        self.decoder = _Path(latent_dim, block_size, width, decoder_reaches)
-        self.reach = sum(decoder_reaches)
+        self.encoder = ResidualStack(block_size, latent_dim, width, encoder_radii)
+        self.decoder = ResidualStack(latent_dim, block_size, width, decoder_radii)
+        self.context_radius = sum(decoder_radii)
         self.limits = limits
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
 
     @property
     def arguments(self):
-        """What the network was made with, as keywords."""
+        """Keywords that build a network of the same shape."""
         return {
             "block_size": self.encoder.linear.in_features,
             "latent_dim": self.encoder.linear.out_features,
             "limits": self.limits,
             "width": self.encoder.embed.out_features,
-            "encoder_reaches": tuple(layer.reach for layer in self.encoder.body),
-            "decoder_reaches": tuple(layer.reach for layer in self.decoder.body),
+            "encoder_radii": tuple(layer.radius for layer in self.encoder.body),
+            "decoder_radii": tuple(layer.radius for layer in self.decoder.body),
         }
 
     def initialize(self, windows):
-        """Set the linear paths to the principal components of blocks.
+        """Set the linear paths to the principal components of the blocks.
 
         Parameters
         ----------
@@ -146,16 +165,15 @@ class ContextualAutoencoder(nn.Module):
         self.scale.copy_(scale)
         power, axes = torch.linalg.eigh(gram / scale.square() / len(blocks))
         axes = axes.flip(1)[:, : self.encoder.linear.out_features]
-        # Bounded latents are all of one size, free ones as large as the signal.
         scale = 1.0
-        if self.limits is not None:
+        if self.limits is not None:  # each latent then spans the limits
             scale = _DEVIATIONS * power.flip(0)[: axes.shape[1]].clamp(min=_TINY).sqrt()
         with torch.no_grad():
             self.encoder.linear.weight[: axes.shape[1]] = (axes / scale).T
             self.decoder.linear.weight[:, : axes.shape[1]] = axes * scale
 
     def encode(self, x):
-        """Reduce each block to `latent_dim` numbers, in view of its neighbours.
+        """Reduce each block to `latent_dim` numbers, given its neighbours.
 
         Parameters
         ----------
@@ -174,7 +192,7 @@ class ContextualAutoencoder(nn.Module):
         return (low + high) / 2 + (high - low) / 2 * torch.tanh(z)
 
     def decode(self, z):
-        """Rebuild each block from its latents and those of its neighbours.
+        """Restore each block from its latents and those of its neighbours.
 
         Parameters
         ----------
@@ -192,147 +210,66 @@ class ContextualAutoencoder(nn.Module):
         return self.decoder(z) * self.scale + self.mean
 
 
-class _Path(nn.Module):
-    """A linear map of each block, and what its surroundings add to it."""
+class ResidualStack(nn.Module):
+    """A linear map of each block, plus a residual stack over the block axis."""
 
-    def __init__(self, n_in, n_out, width, reaches):
+    def __init__(self, n_in, n_out, width, radii):
         super().__init__()
         self.linear = _zero(nn.Linear(n_in, n_out))
         self.embed = nn.Linear(n_in, width)
-        self.body = nn.ModuleList([_Residual(width, reach) for reach in reaches])
+        self.body = nn.ModuleList([_Residual(width, radius) for radius in radii])
         self.project = _zero(nn.Linear(width, n_out))
 
     def forward(self, x):
         n_blocks, n_out = x.shape[1], self.linear.out_features
-        rows = with_ones(x.flatten(0, 1))
-        h = rows @ with_bias(self.embed.weight, self.embed.bias).T
+        rows = with_ones(x.flatten(0, 1))  # (windows * blocks, n_in and ones)
+        h = product(rows, with_bias(self.embed.weight, self.embed.bias).T)
         *layers, last = self.body
         for layer in layers:
             h = layer(h, n_blocks)
         bias = self.linear.bias + self.project.bias
-        linear = with_bias(self.linear.weight, bias).T
-        # What the last layer adds to h goes to the output at once: less work.
+        # The last layer's output goes to the projection directly: less work.
         project = self.project.weight.T
-        parts = [
-            (rows, linear),
-            (h, project),
-            (last.activate(h, n_blocks), last.project @ project),
-        ]
-        output = sum(left @ aligned(right) for left, right in parts)
+        output = product(rows, aligned(with_bias(self.linear.weight, bias).T))
+        output = output + product(h, aligned(project))
+        tail = aligned(last.project @ project)
+        output = output + product(last.activate(h, n_blocks), tail)
         return output[:, :n_out].unflatten(0, (-1, n_blocks))
 
 
 class _Residual(nn.Module):
     """A convolution over blocks, channel by channel, and two layers on each block.
 
-    It starts as the identity. Blocks stay before channels, so that most of it is matrix
-    products. Every block is normalised by itself: a norm over the window would let each
-    block reach all others. Squared ReLU: D. So et al., "Primer", NeurIPS 2021.
+    It starts as the identity. Each block is normalised separately: a norm over the
+    window would make each block depend on all others. Squared ReLU: D. So et al.,
+    "Primer", NeurIPS 2021.
     """
 
-    def __init__(self, width, reach):
+    def __init__(self, width, radius):
         super().__init__()
-        n_taps = 2 * reach + 1
-        self.taps = nn.Parameter(torch.randn(n_taps, width) / n_taps**0.5)
+        kernel_size = 2 * radius + 1
+        self.kernel = nn.Parameter(torch.randn(kernel_size, width) / kernel_size**0.5)
         self.hidden = nn.Linear(width, width)
         self.project = nn.Parameter(torch.zeros(width, width))
 
     @property
-    def reach(self):
-        return len(self.taps) // 2
+    def radius(self):
+        return len(self.kernel) // 2
 
-    def forward(self, h, n_blocks):
-        # Rows of blocks, (windows * blocks, width). In place, where none need remember.
-        add = torch.addmm if torch.is_grad_enabled() else torch.Tensor.addmm_
-        return add(h, self.activate(h, n_blocks), self.project)
+    def forward(self, h, n_blocks):  # (windows * blocks, width)
+        activated = self.activate(h, n_blocks)
+        if torch.is_grad_enabled():
+            return h + product(activated, self.project)
+        return h.addmm_(activated, self.project)  # in place: no gradient needs h
 
     def activate(self, h, n_blocks):
-        arguments = h, n_blocks, self.taps, self.hidden.weight, self.hidden.bias
-        if torch.is_grad_enabled():
-            return _Activate.apply(*arguments)
-        return _hidden(*arguments)[-1].square_()
-
-
-def _hidden(h, n_blocks, taps, weight, bias):
-    """What a residual layer computes on its way; a gradient needs all of it."""
-    norm = torch.linalg.vector_norm(h, dim=1, keepdim=True)
-    eps = norm.new_tensor(_NORM_EPS)
-    scale = torch.addcmul(eps, norm, norm, value=1 / h.shape[1]).rsqrt_()
-    normalized = h * scale
-    mixed = _convolve(normalized, n_blocks, taps)
-    return scale, normalized, mixed, torch.mm(mixed, weight.T).add_(bias).relu_()
-
-
-class _Activate(torch.autograd.Function):
-    """The part of a residual layer that is not linear, with its gradient.
-
-    torch would find the gradient by itself, but take longer over it. In the names
-    below, ``d_`` is the gradient of the loss by what follows.
-    """
-
-    @staticmethod
-    def forward(ctx, h, n_blocks, taps, weight, bias):
-        activations = _hidden(h, n_blocks, taps, weight, bias)
-        ctx.save_for_backward(taps, weight, *activations)
-        ctx.n_blocks = n_blocks
-        return activations[-1].square()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_squared):
-        taps, weight, scale, normalized, mixed, hidden = ctx.saved_tensors
-        d_hidden = (d_squared * hidden).mul_(2)  # 0 where ReLU gave 0
-        d_mixed = d_hidden @ weight
-        d_normalized = _convolve(d_mixed, ctx.n_blocks, taps.flip(0))
-        d_taps = torch.nn.grad.conv2d_weight(
-            _as_images(normalized, ctx.n_blocks),
-            (taps.shape[1], 1, 1, len(taps)),
-            _as_images(d_mixed, ctx.n_blocks),
-            padding=(0, len(taps) // 2),
-            groups=taps.shape[1],
-        )[:, 0, 0].T
-        along = torch.linalg.vecdot(d_normalized, normalized)[:, None]
-        along /= normalized.shape[1]
-        d_h = d_normalized.addcmul_(normalized, along, value=-1).mul_(scale)
-        return d_h, None, d_taps, d_hidden.T @ mixed, d_hidden.sum(0)
-
-
-def _convolve(h, n_blocks, taps):
-    """Each channel along the blocks of a window, with zeros around them.
-
-    torch convolves images faster: windows are images of one row, channels last.
-    """
-    image = _as_images(h, n_blocks)
-    kernel = taps.T[:, None, None]
-    image = F.conv2d(image, kernel, padding=(0, len(taps) // 2), groups=h.shape[1])
-    return image.permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def _as_images(h, n_blocks):
-    """(windows * blocks, channels) to (windows, channels, 1, blocks): nothing moves."""
-    return h.unflatten(0, (-1, 1, n_blocks)).permute(0, 3, 1, 2)
-
-
-def with_ones(rows):
-    """Rows filled up with ones: the first brings in the bias of `with_bias`.
-
-    Each row then begins at a multiple of 64 bytes. Where it begins decides in which
-    order matrix products sum, and so their last bits: these must not depend on the
-    windows before it.
-    """
-    return F.pad(rows, (0, 16 - rows.shape[1] % 16), value=1.0)
-
-
-def with_bias(weight, bias):
-    """Weights to multiply the rows of `with_ones` by: (n_out, n_in) and (n_out,)."""
-    weight = torch.cat([weight, bias[:, None]], dim=1)
-    return aligned(weight)
-
-
-def aligned(rows):
-    """Rows filled up with zeros so that each begins at a multiple of 64 bytes."""
-    filling = -rows.shape[1] % 16
-    return F.pad(rows, (0, filling)) if filling else rows
+        """The layer without its last product, which may be merged with another."""
+        norm = torch.linalg.vector_norm(h, dim=1, keepdim=True)
+        eps = norm.new_tensor(_NORM_EPS)
+        scale = torch.addcmul(eps, norm, norm, value=1 / h.shape[1]).rsqrt()
+        mixed = convolve(h * scale, n_blocks, self.kernel)
+        hidden = product(mixed, self.hidden.weight.T).add_(self.hidden.bias).relu_()
+        return hidden.square() if torch.is_grad_enabled() else hidden.square_()
 
 
 def _zero(layer):
@@ -344,11 +281,10 @@ def _zero(layer):
 class DimReduction(nn.Module):
     """The paper's convolutional autoencoder, layer for layer (Table 1).
 
-    Every block is encoded and decoded by itself. Averaging over the block
-    (``AdaptiveAvgPool1d``) leaves 32 numbers, which is where the table ends. The
-    text says that the latent space is one number: any other `latent_dim` puts a
-    1×1 convolution 32 -> `latent_dim` behind the encoder, and one back before the
-    decoder.
+    Each block is encoded and decoded separately. The average over the block
+    (``AdaptiveAvgPool1d``) leaves 32 numbers, where the table ends. The text says that
+    the latent space is one number: any other `latent_dim` adds a 1×1 convolution from
+    32 to `latent_dim` after the encoder, and one back before the decoder.
 
     Parameters
     ----------
@@ -357,12 +293,12 @@ class DimReduction(nn.Module):
         upsampling goes to ``ceil(block_size / 2)``, the second to `block_size`.
 
     latent_dim : int, default=32
-        Numbers that a block is reduced to. 32 is the table as printed, with 4,129
+        Number of latents of a block. 32 is the table as printed, with 4,129
         parameters.
 
     See Also
     --------
-    ContextualAutoencoder : Sees a block among its neighbours.
+    ContextualAutoencoder : Reads each block together with its neighbours.
     sktok.ConvAETokenizer : Trains it.
 
     References
@@ -380,9 +316,18 @@ class DimReduction(nn.Module):
     (torch.Size([4, 25, 1]), torch.Size([4, 25, 10]))
     """
 
+    context_radius = 0  # each block is restored separately
+    output_limits = (0.0, 1.0)  # of the sigmoid
+    min_batch_blocks = 2  # batch normalisation needs a variance
+    training_defaults = {
+        "max_steps": 2000,
+        "batch_size": 32,
+        "learning_rate": 0.03,
+        "augment": False,
+    }
+
     def __init__(self, block_size, latent_dim=32):
         super().__init__()
-        self.reach = 0  # every block is restored by itself
         encoder = [
             *_activated(nn.Conv1d(1, 8, kernel_size=3, padding=1)),
             *_activated(nn.Conv1d(8, 16, kernel_size=3, padding=1)),
@@ -406,7 +351,7 @@ class DimReduction(nn.Module):
 
     @property
     def arguments(self):
-        """What the network was made with, as keywords."""
+        """Keywords that build a network of the same shape."""
         *_, last = self.encoder
         *_, upsample, _, _ = self.decoder
         return {
@@ -415,22 +360,22 @@ class DimReduction(nn.Module):
         }
 
     def for_inference(self):
-        """The same network in a form that encodes faster, and is not to be trained.
+        """Return a network that encodes faster and is not trained.
 
-        Batch normalisation is folded into the convolutions, which then run with
-        channels last in memory.
+        Batch normalisation is folded into the convolutions, which run with channels
+        last in memory.
 
         Returns
         -------
         DimReduction
-            A network whose latents are equal within float rounding.
+            A network with equal latents within float rounding.
         """
         faster = copy.deepcopy(self)
         faster.encoder = _FoldedEncoder(self.encoder)
         return faster
 
     def forward(self, x):
-        """Encode and decode blocks as the table has them.
+        """Encode and decode blocks, with the axes of the table.
 
         Parameters
         ----------
@@ -462,7 +407,7 @@ class DimReduction(nn.Module):
         return latents.reshape(windows, blocks, -1)
 
     def decode(self, z):
-        """Rebuild each block from its latents: the inverse of `encode`, with a loss.
+        """Restore each block from its latents: the lossy inverse of `encode`.
 
         Parameters
         ----------
@@ -505,20 +450,22 @@ class _FoldedEncoder(nn.Module):
         return self.end(h.squeeze(2))
 
 
-_NETWORKS = {
-    network.__name__: network for network in (ContextualAutoencoder, DimReduction)
-}
+# The parameter `network` of ConvAETokenizer, pickles and safe files know these.
+NETWORKS = {"contextual": ContextualAutoencoder, "dimreduction": DimReduction}
+_CLASSES = {network.__name__: network for network in NETWORKS.values()}
+# Names in files of format 1.
+_FORMAT_1 = {"encoder_reaches": "encoder_radii", "decoder_reaches": "decoder_radii"}
 
 
 def to_plain(network):
     """A network of this module as a dict of strings, numbers and arrays.
 
-    Others are given back as they are.
+    Custom networks are returned unchanged.
     """
-    if _NETWORKS.get(type(network).__name__) is not type(network):
+    name = type(network).__name__
+    if _CLASSES.get(name) is not type(network):
         return network
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    name = type(network).__name__
     return {"network": name, "arguments": network.arguments, "weights": weights}
 
 
@@ -526,12 +473,16 @@ def from_plain(plain):
     """Inverse of `to_plain`, in evaluation mode."""
     if isinstance(plain, nn.Module):
         return plain
-    reaches = [r for name, r in plain["arguments"].items() if name.endswith("reaches")]
-    if sum(map(len, reaches)) > len(plain["weights"]):
+    arguments = {_FORMAT_1.get(n, n): v for n, v in plain["arguments"].items()}
+    radii = [value for name, value in arguments.items() if name.endswith("radii")]
+    if sum(map(len, radii)) > len(plain["weights"]):
         raise ValueError("The network has more layers than weights.")
-    with torch.device("meta"):  # takes no memory, and draws no random numbers
-        network = _NETWORKS[plain["network"]](**plain["arguments"])
-    # Copies, for they begin where torch's own do, which decides the last bits.
-    weights = {name: torch.tensor(values) for name, values in plain["weights"].items()}
+    with torch.device("meta"):  # takes no memory and draws no random numbers
+        network = _CLASSES[plain["network"]](**arguments)
+    # Copies, because their address in memory decides the last bits of products.
+    weights = {
+        name.replace("taps", "kernel"): torch.tensor(value)  # format 1: taps
+        for name, value in plain["weights"].items()
+    }
     network.load_state_dict(weights, assign=True)
     return network.eval()

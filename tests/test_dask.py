@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sktok import make_tokenizer
-from sktok._threads import limited_threads
+from sktok._torch.threads import limited_threads
 from sktok.metrics import neg_reconstruction_mse
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

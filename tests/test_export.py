@@ -27,7 +27,7 @@ from sktok import (
     make_paper_tokenizer,
     make_tokenizer,
 )
-from sktok._inference import encode
+from sktok._torch.inference import encode
 from sktok.corpus import Vocabulary
 from sktok.export import _Bins, to_onnx
 from sktok.metrics import neg_reconstruction_mse

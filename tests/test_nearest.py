@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import pairwise_distances_argmin
 
-from sktok._nearest import distances, nearest
+from sktok._torch.nearest import distances, nearest
 
 
 @pytest.mark.parametrize("n_codes", [1, 2, 255, 256, 257, 1000])

@@ -8,7 +8,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from sktok import networks
-from sktok._inference import encode
+from sktok._torch.inference import encode
 from sktok.networks import ContextualAutoencoder, DimReduction
 
 BLOCK_SIZES = [250, 125, 50, 25, 10, 5, 2]

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.preprocessing import KBinsDiscretizer
 
 from sktok import BinQuantizer, VectorQuantizer
-from sktok._quantizers import kmeans_edges
+from sktok._quantizers._bins import kmeans_edges
 
 values = arrays(
     st.sampled_from([np.float32, np.float64]),

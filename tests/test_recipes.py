@@ -13,7 +13,7 @@ from sktok import (
     make_paper_tokenizer,
     make_tokenizer,
 )
-from sktok._fitting import n_steps_for
+from sktok._torch.fitting import n_steps_for
 from sktok.metrics import (
     lowest_rate_within,
     neg_bits_per_sample,

@@ -6,7 +6,7 @@ import torch
 from sklearn.base import clone
 
 from sktok import BinQuantizer, ConvAETokenizer, VectorQuantizer
-from sktok._search import search_tokens
+from sktok._torch.search import search_tokens
 from sktok.metrics import reconstruct
 from sktok.networks import ContextualAutoencoder
 

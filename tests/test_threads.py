@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 from sktok import BinQuantizer, VectorQuantizer
-from sktok import _threads as threads
+from sktok._torch import threads
 from sktok.metrics import neg_reconstruction_mse
 
 

@@ -23,9 +23,3 @@ __all__ = [
     "write_corpus",
     "write_dataset",
 ]
-
-
-def _whole_folder(folder, kind):  # TODO: delete when sktok.export uses sktok._files
-    from sktok._files import whole_folder
-
-    return whole_folder(folder)

@@ -2,7 +2,7 @@
 
 A class method such as `from_estimator` computes the data, stores it in the display and
 draws it, on new axes or on given ones. `plot` draws the same data again. Colours adapt
-to the background and differ in lightness, so that plots stay readable in greyscale.
+to the background. They differ in lightness, to be distinguished in greyscale too.
 """
 
 from sktok.plotting._codebook import CodebookDisplay

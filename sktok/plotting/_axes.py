@@ -1,4 +1,4 @@
-"""What the displays share: axes, colours, legends, collections and ECG paper."""
+"""Shared parts of the displays: axes, colours, legends, collections, ECG paper."""
 
 import math
 

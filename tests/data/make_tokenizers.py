@@ -35,7 +35,7 @@ NOISE = 1e-4  # in mV: what leaves the tokens of a window as they are
 def tokenizers():
     """A small one with each network, by name."""
     network = partial(
-        ContextualAutoencoder, width=16, encoder_reaches=(1, 1), decoder_reaches=(1,)
+        ContextualAutoencoder, width=16, encoder_radii=(1, 1), decoder_radii=(1,)
     )
     inside = ConvAETokenizer(
         network, quantizer=VectorQuantizer(16), max_steps=200, random_state=0

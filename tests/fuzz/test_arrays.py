@@ -481,7 +481,7 @@ def vocabulary():
 def test_restore(ids):
     found = judge(
         "Vocabulary.restore",
-        lambda: vocabulary().restore(ids, fitted("GainShapeTokenizer")),
+        lambda: vocabulary().decode_signal(ids, fitted("GainShapeTokenizer")),
         *REFUSED,
     )
     if found is not None:

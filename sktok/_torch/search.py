@@ -1,11 +1,11 @@
-"""Analysis by synthesis: the tokens that restore a window best. Torch only."""
+"""Analysis by synthesis: the tokens that restore a window best."""
 
 from itertools import product
 
 import torch
 import torch.nn.functional as F
 
-from sktok._nearest import distances
+from sktok._torch.nearest import distances
 
 _N_SWEEPS = 2  # the second lowers the error by 3 % more, a third by half a percent
 
@@ -13,28 +13,28 @@ _N_SWEEPS = 2  # the second lowers the error by 3 % more, a third by half a perc
 def search_tokens(network, codes, n_candidates, windows, latents, tokens):
     """Choose each token among candidates by the error of the restored window.
 
-    The encoder's own choice does not see what the decoder makes of it in view of the
-    neighbours. So each token in turn is tried as each of the codes nearest to its
-    latent, and the best is kept, as speech coders do; and then once more, now that
-    those behind it have changed. Blocks so far apart that no restored block depends
-    on two of them are tried at once.
+    The encoder's own choice does not take into account how the decoder combines a token
+    with its neighbours. The search therefore tries, for each token in turn, the codes
+    nearest to its latent, and keeps the best one, as speech coders do. A second sweep
+    follows, because later tokens have changed. Blocks that are far enough apart that no
+    restored block depends on two of them are tried at the same time.
 
     Parameters
     ----------
     network : torch.nn.Module
-        With ``decode``, and maybe ``reach``, as in `sktok.networks`.
+        With ``decode`` and optionally ``context_radius``, as in `sktok.networks`.
 
     codes : torch.Tensor of shape (n_codes, dim)
         What each token stands for: all latents of a block, or one of them.
 
     n_candidates : int
-        How many tokens to try in each place, the encoder's own among them.
+        Number of tokens to try in each place, including the encoder's own.
 
     windows : torch.Tensor of shape (windows, blocks, block_size)
-        Signal to approach.
+        Signal to approximate.
 
     latents : torch.Tensor of shape (windows, blocks, latent_dim)
-        What the network encodes it to.
+        Latents of the signal.
 
     tokens : torch.Tensor of int64, shape (windows, blocks, latent_dim / dim)
         The encoder's own choice.
@@ -42,12 +42,12 @@ def search_tokens(network, codes, n_candidates, windows, latents, tokens):
     Returns
     -------
     torch.Tensor of int64, shape (windows, blocks, latent_dim / dim)
-        Tokens. No window is restored worse than by the encoder's own.
+        Tokens. No window has a larger error than with the encoder's own choice.
     """
     candidates = _nearest(latents, codes, tokens, n_candidates)
     n_blocks, n_places = tokens.shape[1:]
-    reach = min(getattr(network, "reach", n_blocks), n_blocks - 1)
-    spacing = 2 * reach + 1
+    radius = min(getattr(network, "context_radius", n_blocks), n_blocks - 1)
+    spacing = 2 * radius + 1
     blocks = torch.arange(n_blocks, device=tokens.device)
 
     def errors_of(choices):
@@ -63,10 +63,10 @@ def search_tokens(network, codes, n_candidates, windows, latents, tokens):
         choices = tokens.repeat(1 + len(new), 1, 1, 1)
         choices[1:, :, tried, place] = new
         outcomes = torch.cat([errors[None], errors_of(choices[1:])])
-        around = F.pad(outcomes, (reach, reach)).unfold(-1, spacing, 1).sum(-1)
+        around = F.pad(outcomes, (radius, radius)).unfold(-1, spacing, 1).sum(-1)
         best = around[..., tried].argmin(0)  # (windows, tried)
-        # Each block goes with the one tried block that it depends on.
-        group = (blocks - first + reach).div(spacing, rounding_mode="floor")
+        # Each block follows the only tried block that it depends on.
+        group = (blocks - first + radius).div(spacing, rounding_mode="floor")
         best = best[:, group.clamp(0, len(tried) - 1)]
         errors = outcomes.gather(0, best[None])[0]
         best = best[None, ..., None].expand(1, -1, -1, n_places)
@@ -76,7 +76,7 @@ def search_tokens(network, codes, n_candidates, windows, latents, tokens):
 
 
 def _nearest(latents, codes, tokens, n_candidates):
-    """Each own token, then the codes nearest to its latent: (…, n_candidates)."""
+    """The own token, then the codes nearest to the latent: (…, n_candidates)."""
     values = latents.reshape(-1, codes.shape[1])
     distance = distances(values, codes)
     distance.scatter_(1, tokens.reshape(-1, 1), -torch.inf)

@@ -1,14 +1,14 @@
-"""The code nearest to a value. Torch only."""
+"""The nearest code of each value."""
 
 import torch
 
-from sktok.networks import with_bias, with_ones
+from sktok._torch.sums import with_bias, with_ones
 
-_CODES_AT_ONCE = 256  # so that distances of a chunk to them are a few megabytes
+_CODES_AT_ONCE = 256  # keeps the distances of a chunk at a few megabytes
 
 
 def distances(values, codes):
-    """Squared distance of each value to each code, but for the value's own square.
+    """Squared distance of each value to each code, without the value's own square.
 
     Parameters
     ----------
@@ -21,13 +21,13 @@ def distances(values, codes):
     Returns
     -------
     torch.Tensor of shape (n_values, n_codes)
-        Distances, less the same number in each row.
+        Distances minus a number that is constant in each row.
     """
     return with_ones(values) @ _factors(codes).T
 
 
 def nearest(values, codes):
-    """Index of the code nearest to each value; of equally near ones the first.
+    """Index of the nearest code of each value; the first one of equally near codes.
 
     Parameters
     ----------
@@ -39,28 +39,24 @@ def nearest(values, codes):
 
     Returns
     -------
-    torch.Tensor of int64, shape (n_values,)
+    index : torch.Tensor of int64, shape (n_values,)
         Indices.
 
-    Raises
-    ------
-    FloatingPointError
-        If a distance is not finite.
+    distance : torch.Tensor of shape (n_values,)
+        Distances as of `distances`.
     """
     values = with_ones(values)
-    lowest = values.new_full((len(values),), torch.inf)
-    index = torch.zeros_like(lowest, dtype=torch.int64)
-    for start in range(0, len(codes), _CODES_AT_ONCE):
+    lowest, index = (values @ _factors(codes[:_CODES_AT_ONCE]).T).min(1)
+    for start in range(_CODES_AT_ONCE, len(codes), _CODES_AT_ONCE):
         factors = _factors(codes[start : start + _CODES_AT_ONCE])
         here_lowest, here = (values @ factors.T).min(1)
         index = torch.where(here_lowest < lowest, start + here, index)
         lowest = torch.minimum(here_lowest, lowest)
-    require_finite(lowest)
-    return index
+    return index, lowest
 
 
 def _factors(codes):
-    """What multiplies values, with a one behind them, to distances from codes."""
+    """Weights that turn values, followed by a one, into distances from codes."""
     return with_bias(-2 * codes, codes.square().sum(1))
 
 

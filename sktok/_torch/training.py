@@ -1,33 +1,34 @@
-"""Training, step by step. Torch only: no estimator, and no particular network."""
+"""Training, step by step, of any network and any quantiser."""
 
 import copy
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-_CHECK_EVERY = 50  # steps between two looks at the validation loss, at least
-_TINY = 1e-30  # keeps a constant signal from being divided by zero
+from sktok._torch.sums import mean_by_window
+from sktok._torch.threads import fork_safe_lock
+
+_CHECK_EVERY = 50  # steps between two validation checks, at least
+_TINY = 1e-30  # keeps a constant signal from a division by zero
 _GAIN_SPREAD = 0.1  # standard deviation of the logarithm of the gain
-_OFFSET_SPREAD = 0.15  # standard deviation of the offset, in those of the signal
-# How far windows are stretched, at most: until a block has grown by 4 samples or, if
-# that is more, as where blocks are few and long, the window by 0.3 blocks.
+_OFFSET_SPREAD = 0.15  # standard deviation of the offset, relative to the signal's
+# Largest stretch of a window: a block grows by 4 samples, or the window by 0.3 blocks,
+# whichever is more (the latter where blocks are few and long).
 _BLOCK_GROWTH = 4.0
 _WINDOW_GROWTH = 0.3
-_generator_lock = Lock()
+_generator_lock = fork_safe_lock()
 
 
 @contextmanager
 def seeded(seed):
-    """Give layers that draw their weights here a seed of their own.
+    """Seed the weights that layers draw here.
 
-    torch initialises layers from its global generator, which is put back as it was;
-    only one thread at a time may borrow it.
+    torch initialises layers from its global generator. Its state is restored
+    afterwards, and only one thread at a time may use it.
     """
     with _generator_lock, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -36,7 +37,7 @@ def seeded(seed):
 
 @dataclass
 class BestWeights:
-    """The weights of the lowest validation loss, and how many were no lower since."""
+    """Weights of the lowest validation loss, and the number of checks since."""
 
     loss: float = math.inf
     n_worse: int = 0
@@ -52,19 +53,18 @@ class BestWeights:
 
 
 class Trainer:
-    """Gradient steps on an autoencoder: AdamW under a one-cycle schedule.
+    """Gradient steps on an autoencoder: AdamW with a one-cycle schedule.
 
-    What is minimised is the error as a share of the signal's power, so that the unit of
-    the signal does not matter, and the bottleneck's penalty.
+    The objective is the error relative to the signal's power, which makes it
+    independent of the unit, plus the penalty of the bottleneck.
 
     Parameters
     ----------
     network : torch.nn.Module
-        With ``encode`` and ``decode`` as in `sktok.networks`; is changed.
+        Network as in `sktok.networks`; is changed.
 
-    bottleneck : torch.nn.Module or None
-        Stands between encoder and decoder, and is trained too, as in
-        `sktok._bottlenecks`.
+    bottleneck : Bottleneck or None
+        Stands between encoder and decoder, and is trained too.
 
     deviation : torch.Tensor of shape ()
         Standard deviation of the signal.
@@ -110,11 +110,12 @@ class Trainer:
         self.losses = []
 
     def losses_of(self, batch):
-        """Mean squared error of a batch, and the bottleneck's penalty."""
+        """Mean squared error of a batch, and the penalty of the bottleneck."""
         latents, penalty = self.network.encode(batch), 0.0
         if self.bottleneck is not None:
             latents, penalty = self.bottleneck(latents)
-        return F.mse_loss(self.network.decode(latents), batch), penalty
+        error = self.network.decode(latents) - batch
+        return mean_by_window(error.square()), penalty
 
     def step(self, batch):
         """Take a gradient step; raise `FloatingPointError` if the loss is not finite.
@@ -130,6 +131,8 @@ class Trainer:
         loss, penalty = self.losses_of(batch)
         self.optimizer.zero_grad()
         (loss / self.power + penalty).backward()
+        if self.bottleneck is not None:
+            self.bottleneck.reset_moments(self.optimizer)
         self.optimizer.step()
         self.schedule.step()
         self.losses.append(loss.item())
@@ -139,13 +142,13 @@ class Trainer:
             )
 
     def finish(self):
-        """Leave training; raise `FloatingPointError` if weights are not finite."""
+        """End training; raise `FloatingPointError` if weights are not finite."""
         if not all(weights.isfinite().all() for weights in self.trained.parameters()):
             raise FloatingPointError("weights that are not finite")
         self.trained.eval()
 
     def to_plain(self):
-        """What goes on with the training elsewhere, beside weights: plain values."""
+        """All that continues the training elsewhere, except weights: plain values."""
         optimizer = self.optimizer.state_dict()
         moments = {
             index: {name: value.cpu().numpy() for name, value in of_weight.items()}
@@ -161,7 +164,7 @@ class Trainer:
         }
 
     def resume(self, plain, losses):
-        """Go on from what `to_plain` of another trainer gave, and its losses."""
+        """Continue from the result of `to_plain` and the losses of another trainer."""
         moments = {
             index: {name: torch.tensor(value) for name, value in of_weight.items()}
             for index, of_weight in plain["moments"].items()
@@ -169,10 +172,10 @@ class Trainer:
         for index, weight in enumerate(self.trained.parameters()):
             shapes = {"step": (), "exp_avg": weight.shape, "exp_avg_sq": weight.shape}
             found = {name: m.shape for name, m in moments.get(index, {}).items()}
-            if found not in ({}, shapes):  # fused AdamW would write past its memory
+            if found not in ({}, shapes):  # fused AdamW would write out of bounds
                 raise ValueError(
-                    f"Training cannot go on: it stopped with {found} for a weight of "
-                    f"shape {tuple(weight.shape)}. Is the file damaged?"
+                    f"Training cannot continue: it stopped with {found} for a weight "
+                    f"of shape {tuple(weight.shape)}. Is the file damaged?"
                 )
         self.optimizer.load_state_dict(
             {"state": moments, "param_groups": plain["param_groups"]}
@@ -185,7 +188,7 @@ class Trainer:
 def train(
     trainer,
     windows,
-    members,
+    train_indices,
     *,
     batch_size,
     validation=None,
@@ -195,26 +198,26 @@ def train(
     """Take the steps of a trainer, on batches drawn from windows.
 
     The signal stays in memory as one tensor, and batches are drawn from it by index.
-    Each epoch is a new permutation of the windows; its incomplete last batch is left
-    out, for the sake of batch normalisation.
+    Each epoch is a new permutation of the windows. Its incomplete last batch is left
+    out, because batch normalisation needs batches of equal size.
 
     Parameters
     ----------
     trainer : Trainer
-        Whose network is trained.
+        Its network is trained.
 
     windows : torch.Tensor of shape (windows, blocks, block_size)
         Signal, on the device of the network.
 
-    members : torch.Tensor of int64, shape (n_members,)
-        Which of the windows to train on.
+    train_indices : torch.Tensor of int64, shape (n_train,)
+        Indices of the windows to train on.
 
     batch_size, n_iter_no_change : int
         As in `ConvAETokenizer`.
 
     validation : torch.Tensor of shape (windows, blocks, block_size) or None
-        Signal to stop by: training ends once `n_iter_no_change` looks in a row brought
-        no improvement, and the best weights are kept.
+        Held-out signal: training ends after `n_iter_no_change` validation checks
+        without improvement, and keeps the best weights.
 
     progress_bar : bool, default=False
         Whether to show one, with the loss.
@@ -222,7 +225,7 @@ def train(
     Returns
     -------
     dict of int to float
-        The loss at each look at `validation`, by the step.
+        The validation loss of each check, by step.
 
     Raises
     ------
@@ -230,9 +233,9 @@ def train(
         If the loss or the weights are not finite.
     """
     best, validation_losses = BestWeights(), {}
-    batch_size = min(batch_size, len(members))
-    check_every = max(_CHECK_EVERY, len(members) // batch_size)
-    batches = _batches(members, batch_size, trainer.generator)
+    batch_size = min(batch_size, len(train_indices))
+    check_every = max(_CHECK_EVERY, len(train_indices) // batch_size)
+    batches = _batches(train_indices, batch_size, trainer.generator)
     max_steps = trainer.max_steps
     with tqdm(total=max_steps, unit="step", disable=not progress_bar) as bar:
         for step in range(1, max_steps + 1):
@@ -252,7 +255,7 @@ def train(
 
 
 def train_once(trainer, windows, batch_size):
-    """Take the steps of a trainer that one pass over windows has batches for."""
+    """Take one step of a trainer for each batch of one pass over windows."""
     batch_size = min(batch_size, len(windows))
     n_batches = len(windows) // batch_size
     n_left = trainer.max_steps - len(trainer.losses)
@@ -263,11 +266,10 @@ def train_once(trainer, windows, batch_size):
 
 
 def augmented(batch, deviation, generator):
-    """Windows as another patient, or another moment, might have given them.
+    """Windows varied as between patients, or between moments of one.
 
-    A part of each window, the same of all, is stretched to its full length, which
-    also moves its samples within the blocks; and each has a gain and an offset of its
-    own.
+    A part of each window, the same for all, is stretched to its full length, which also
+    moves samples within blocks. Each window gets a random gain and offset.
 
     Parameters
     ----------
@@ -275,7 +277,7 @@ def augmented(batch, deviation, generator):
         Signal.
 
     deviation : torch.Tensor of shape ()
-        Standard deviation of all of the signal, for the size of offsets.
+        Standard deviation of the whole signal, which scales offsets.
 
     generator : torch.Generator
         Draws the changes.
@@ -320,7 +322,7 @@ def _one_cycle_adamw(trained, learning_rate, max_steps):
 
 
 def _mean_loss(trainer, validation):
-    """The error of all of `validation`, in evaluation mode and without penalty."""
+    """The error on all of `validation`, in evaluation mode and without penalty."""
     trainer.trained.eval()
     with torch.no_grad():
         parts = [
@@ -329,9 +331,10 @@ def _mean_loss(trainer, validation):
     return sum(loss.item() * size for loss, size in parts) / len(validation)
 
 
-def _batches(members, batch_size, generator):
-    """Batches of the members, without end, from one permutation after another."""
-    n_used = len(members) // batch_size * batch_size
+def _batches(train_indices, batch_size, generator):
+    """Yield batches of indices without end, one permutation after another."""
+    n_used = len(train_indices) // batch_size * batch_size
     while True:
-        order = members[torch.randperm(len(members), generator=generator)]
+        order = torch.randperm(len(train_indices), generator=generator)
+        order = train_indices[order]
         yield from order[:n_used].split(batch_size)

@@ -1,0 +1,1 @@
+"""Everything that needs torch and no estimator: training, inference, search."""

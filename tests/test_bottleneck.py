@@ -1,0 +1,113 @@
+"""What training sees of a quantiser."""
+
+import numpy as np
+import pytest
+import torch
+
+from sktok import BinQuantizer, VectorQuantizer
+from sktok._torch.bottleneck import Bottleneck
+
+
+def codebook_in_training(codes, max_steps=400, random_state=0):
+    """The bottleneck of a `VectorQuantizer` with given codes."""
+    quantizer = VectorQuantizer(len(codes), random_state=0)
+    latents = np.array([codes], np.float32)
+    state = quantizer.start_training(
+        latents, limits=None, max_steps=max_steps, seed=0, earlier=None
+    )
+    quantizer.codes_ = latents[0]
+    generator = torch.Generator().manual_seed(random_state)
+    return Bottleneck(quantizer, state | {"power": 0.5}, generator)
+
+
+@pytest.fixture
+def codebook():
+    return codebook_in_training([[0.0, 0.0], [1.0, 1.0], [9.0, 9.0]])
+
+
+def test_latents_become_the_nearest_codes_at_a_penalty(codebook):
+    latents = torch.tensor([[[0.1, 0.0], [0.9, 1.0]]])
+    quantized, penalty = codebook(latents)
+    torch.testing.assert_close(quantized, torch.tensor([[[0.0, 0.0], [1.0, 1.0]]]))
+    torch.testing.assert_close(penalty, torch.tensor(2.0 * 1.5 * 0.005))
+
+
+def test_the_gradient_reaches_latents_and_codes(codebook):
+    latents = torch.tensor([[[0.1, 0.0], [0.9, 1.0]]], requires_grad=True)
+    quantized, _ = codebook(latents)
+    quantized.sum().backward()
+    assert (latents.grad == 1).all()
+    torch.testing.assert_close(
+        codebook.codes_.grad, torch.tensor([[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    )
+
+
+def test_idle_codes_are_moved_in_the_first_half_of_training(codebook):
+    latents = torch.randn(1, 50, 2, generator=torch.Generator().manual_seed(1))
+    for _ in range(99):
+        codebook(latents)
+    assert (codebook.codes_[2] == 9).all()
+    codebook(latents)
+    assert (codebook.codes_[2] == latents[0]).all(dim=1).any()
+    codebook.codes_.data[2] = 9.0
+    for _ in range(100):
+        codebook(latents)
+    assert (codebook.codes_[2] != 9).any()
+    codebook.codes_.data[2] = 9.0
+    for _ in range(300):
+        codebook(latents)
+    assert (codebook.codes_[2] == 9).all()
+
+
+def test_a_moved_code_does_not_keep_the_moments_of_its_old_place(codebook):
+    optimizer = torch.optim.AdamW([codebook.codes_], lr=0.1, weight_decay=0.0)
+    latents = torch.randn(1, 50, 2, generator=torch.Generator().manual_seed(1))
+    moved = torch.tensor([2])
+    for step in range(100):
+        optimizer.zero_grad()
+        quantized, penalty = codebook(latents)
+        if step == 98:  # momentum away from the place that it is moved to
+            optimizer.state[codebook.codes_]["exp_avg"][2] = 5.0
+        (quantized.sum() + penalty).backward()
+        codebook.reset_moments(optimizer)
+        optimizer.step()
+    # The code is where it was moved to: on one of the latents, not next to it.
+    assert (codebook.codes_[moved] == latents[0]).all(dim=1).any()
+    assert (optimizer.state[codebook.codes_]["exp_avg"][2] == 0).all()
+
+
+def test_nothing_moves_while_held_out_windows_are_scored(codebook):
+    codebook.eval()
+    for _ in range(300):
+        codebook(torch.zeros(1, 4, 2))
+    assert (codebook.codes_[2] == 9).all()
+
+
+def test_latents_that_are_codes_already(codebook):
+    for _ in range(100):
+        codebook(torch.zeros(1, 4, 2))
+    assert codebook.codes_.isfinite().all()
+
+
+def test_the_state_goes_on_in_another_bottleneck(codebook):
+    latents = torch.randn(1, 50, 2, generator=torch.Generator().manual_seed(1))
+    for _ in range(150):
+        codebook(latents)
+    plain = codebook.to_plain()
+    codebook.collect_result()
+    other = Bottleneck(codebook.quantizer, plain, torch.Generator())
+    other.generator.set_state(codebook.generator.get_state())
+    for bottleneck in (codebook, other):
+        for _ in range(60):
+            bottleneck(latents)
+    assert torch.equal(codebook.codes_, other.codes_)
+    assert codebook.n_batches == other.n_batches
+
+
+def test_held_out_windows_do_not_move_the_bins():
+    quantizer = BinQuantizer(4)
+    bins = Bottleneck(quantizer, {}, torch.Generator())
+    bins(torch.linspace(0, 1, 8).reshape(1, 8, 1))
+    quantized, _ = bins.eval()(torch.full((1, 8, 1), 5.0))
+    np.testing.assert_array_equal(quantizer.edges_, [0, 0.25, 0.5, 0.75, 1])
+    assert (quantized == 0.875).all()
