@@ -308,7 +308,7 @@ def test_a_file_that_reads_an_array_many_times_is_refused(tmp_path):
 
 def test_a_network_of_more_layers_than_weights_is_refused():
     plain = to_plain(ContextualAutoencoder(4, 4).eval())
-    plain["arguments"]["encoder_reaches"] = range(10**9)
+    plain["arguments"]["encoder_radii"] = range(10**9)
     with pytest.raises(ValueError, match="more layers than weights"):
         from_plain(plain)
 

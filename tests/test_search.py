@@ -48,7 +48,7 @@ def test_searched_tokens_do_not_depend_on_the_batch(fitted, blocks):
 def one_by_one(network, codes, k, windows, latents, tokens):
     """Two sweeps as their definition has them: no two blocks at once, whole windows."""
     tokens = tokens.clone()
-    n_blocks, step = tokens.shape[1], 2 * network.reach + 1
+    n_blocks, step = tokens.shape[1], 2 * network.context_radius + 1
     for window in range(len(windows)):
         own = tokens[window, :, 0].tolist()
         blocks = [b for first in range(step) for b in range(first, n_blocks, step)]
@@ -67,7 +67,7 @@ def one_by_one(network, codes, k, windows, latents, tokens):
 
 def test_blocks_tried_at_once_are_as_good_as_one_by_one():
     torch.manual_seed(0)
-    network = ContextualAutoencoder(4, 3, decoder_reaches=(1, 1)).double()
+    network = ContextualAutoencoder(4, 3, decoder_radii=(1, 1)).double()
     for weights in network.parameters():  # no layer is zero any more
         torch.nn.init.normal_(weights, std=0.3)
     windows = torch.randn(3, 13, 4, dtype=torch.float64)

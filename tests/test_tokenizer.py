@@ -207,7 +207,7 @@ def test_warm_start_goes_on(blocks, quick):
     assert -neg_mse(tokenizer, blocks) < loss
     assert tokenizer.network_ is not first
     assert clone(tokenizer).set_params(warm_start=False).fit(blocks).n_steps_ == 30
-    with pytest.raises(ValueError, match="leave latent_dim as it was"):
+    with pytest.raises(ValueError, match="do not change latent_dim"):
         tokenizer.set_params(latent_dim=2).fit(blocks)
 
 
@@ -217,7 +217,7 @@ def test_warm_start_goes_on(blocks, quick):
 def test_warm_start_refuses_to_train_another_network(blocks, quick, change):
     tokenizer = quick(quantizer=BinQuantizer(8), latent_dim=1, warm_start=True)
     tokens = tokenizer.fit_transform(blocks)
-    with pytest.raises(ValueError, match="leave them as they were, or set warm_start"):
+    with pytest.raises(ValueError, match="do not change them, or set warm_start"):
         tokenizer.set_params(**change).fit(blocks)
     np.testing.assert_array_equal(tokenizer.transform(blocks), tokens)
     tokenizer.set_params(warm_start=False).fit(blocks)
@@ -412,7 +412,7 @@ def test_a_last_step_that_overflows_is_noticed(blocks, quick):
     ("X", "early_stopping"), [([[1, 1]], False), (np.eye(2), True)]
 )
 def test_batch_normalisation_with_too_few_blocks(quick, X, early_stopping):
-    with pytest.raises(ValueError, match="two blocks at least"):
+    with pytest.raises(ValueError, match="give at least 2 blocks"):
         quick(network="dimreduction", early_stopping=early_stopping).fit(X)
 
 

@@ -198,12 +198,11 @@ class VectorQuantizer(BaseQuantizer):
         }
 
     def bottleneck(self, latents, training):
-        from sktok._torch.nearest import nearest, require_finite
+        from sktok._torch.nearest import nearest
         from sktok._torch.sums import mean_by_window
 
         values = latents.detach().flatten(0, -2)
-        tokens, distance = nearest(values, training.codes_.detach())
-        require_finite(distance)
+        tokens = nearest(values, training.codes_.detach())
         codes = training.codes_[tokens.view(latents.shape[:-1])]
         to_codes = mean_by_window((latents - codes.detach()).square())
         to_latents = mean_by_window((codes - latents.detach()).square())
@@ -231,14 +230,12 @@ class VectorQuantizer(BaseQuantizer):
     def tensor_functions(self, device):
         import torch
 
-        from sktok._torch.nearest import nearest, require_finite
+        from sktok._torch.nearest import nearest
 
         codes = torch.from_numpy(self.codes_).to(device)
 
         def quantize(x):
-            tokens, distance = nearest(x.flatten(0, -2), codes)
-            require_finite(distance)
-            return tokens.view(*x.shape[:-1], 1)
+            return nearest(x.flatten(0, -2), codes).view(*x.shape[:-1], 1)
 
         return quantize, lambda tokens: codes[tokens[..., 0]]
 

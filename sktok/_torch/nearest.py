@@ -39,11 +39,13 @@ def nearest(values, codes):
 
     Returns
     -------
-    index : torch.Tensor of int64, shape (n_values,)
+    torch.Tensor of int64, shape (n_values,)
         Indices.
 
-    distance : torch.Tensor of shape (n_values,)
-        Distances as of `distances`.
+    Raises
+    ------
+    FloatingPointError
+        If a distance is not finite.
     """
     values = with_ones(values)
     lowest, index = (values @ _factors(codes[:_CODES_AT_ONCE]).T).min(1)
@@ -52,7 +54,8 @@ def nearest(values, codes):
         here_lowest, here = (values @ factors.T).min(1)
         index = torch.where(here_lowest < lowest, start + here, index)
         lowest = torch.minimum(here_lowest, lowest)
-    return index, lowest
+    require_finite(lowest)
+    return index
 
 
 def _factors(codes):
