@@ -1,5 +1,6 @@
 """Segmentation of windows into blocks, and its inverse."""
 
+import math
 from numbers import Integral
 
 import numpy as np
@@ -165,6 +166,20 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
         check_is_fitted(self)
         X = validate_inverse(self, X, (self.n_blocks_, self.block_size_))
         return join(X, self.n_features_in_)
+
+    def _export_functions(self):
+        """`transform` and its inverse for tensors of rows, for ONNX."""
+        shape = self.n_blocks_, self.block_size_
+        window_length = self.n_features_in_
+        missing = math.prod(shape) - window_length
+
+        def segment_tensor(x):
+            import torch
+
+            x = torch.cat([x, x[:, -1:].expand(-1, missing)], dim=1)
+            return x.unflatten(1, shape)
+
+        return segment_tensor, lambda x: x.flatten(1)[:, :window_length]
 
     def get_feature_names_out(self, input_features=None):
         """Names of the samples of all blocks, in order.

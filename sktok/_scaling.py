@@ -161,6 +161,19 @@ class AmplitudeScaler(
             scaled, X, "set clip=True, or fit on a signal with this range."
         )
 
+    def _export_functions(self):
+        """`transform` and its inverse for tensors of rows, for ONNX."""
+        low, high = self.feature_range_
+
+        def scale(x):
+            x = (x - self.data_min_) / self.data_range_ * (high - low) + low
+            return x.clamp(low, high) if self.clip else x
+
+        def unscale(x):
+            return (x - low) / (high - low) * self.data_range_ + self.data_min_
+
+        return scale, unscale
+
     def _clip_rates(self, X):
         """Share of the samples that `transform` clips; see `clip_rates`."""
         if not self.clip:

@@ -12,7 +12,8 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import check_random_state
 
 from sktok._torch.bottleneck import Bottleneck
-from sktok._torch.inference import as_blocks, encode, resolve_device
+from sktok._torch.device import exact_float32, resolve_device
+from sktok._torch.inference import as_blocks, encode
 from sktok._torch.threads import limited_threads, n_threads
 from sktok._torch.training import Trainer, seeded, train, train_once
 from sktok.networks import NETWORKS
@@ -75,7 +76,7 @@ def fit_autoencoder(tokenizer, X, groups=None, earlier=None):
             tokenizer, network, X, settings, seed, earlier and earlier[1]
         )
         device = trainer.deviation.device
-        with training_threads(network):
+        with training_threads(network), exact_float32(device):
             validation_losses = train(
                 trainer,
                 windows.to(device),
@@ -128,9 +129,9 @@ def partial_fit_autoencoder(tokenizer, X, earlier=None):
             trainer = start_training(tokenizer, network, X, settings, seed)
         else:
             trainer = resume_training(tokenizer, network, earlier)
-        with training_threads(network):
-            windows = windows.to(trainer.deviation.device)
-            train_once(trainer, windows, settings["batch_size"])
+        device = trainer.deviation.device
+        with training_threads(network), exact_float32(device):
+            train_once(trainer, windows.to(device), settings["batch_size"])
         trained = collect_result(trainer, latent_dim, X, tokenizer.device)
     if len(trainer.losses) < settings["max_steps"]:
         trained.unfinished = {"settings": settings, **trainer.to_plain()}

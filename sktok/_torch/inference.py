@@ -10,6 +10,7 @@ import copy
 import numpy as np
 import torch
 
+from sktok._torch.device import exact_float32, resolve_device
 from sktok._torch.nearest import require_finite
 from sktok._torch.search import search_tokens
 from sktok._torch.threads import limited_threads, n_threads
@@ -17,22 +18,6 @@ from sktok._torch.threads import limited_threads, n_threads
 _CHUNK_BLOCKS = 6400  # more outgrow the caches, fewer are too little work for a call
 _CODEBOOK_TOKENS = 2**16  # that a look-up table has at most
 _HASH_BITS = 16
-
-
-def resolve_device(device):
-    """The torch device that `device` names; "auto" prefers an accelerator."""
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        device = next(name for name, there in available.items() if there)
-    if not available[device]:
-        raise ValueError(
-            f"device={device!r} is not available to torch here: use 'auto' or 'cpu'."
-        )
-    return torch.device(device)
 
 
 def encode(network, X, device="cpu"):
@@ -147,7 +132,7 @@ def as_blocks(X):
 
 
 def chunk_blocks_for(device):
-    """Number of blocks in a chunk that suits a device."""
+    """Number of blocks in a chunk: a GPU needs more work for a call."""
     return _CHUNK_BLOCKS if device.type == "cpu" else 64 * _CHUNK_BLOCKS
 
 
@@ -159,7 +144,7 @@ def _map_chunks(function, array, device, n_copies=1):
     size = max(1, chunk_blocks_for(device) // n_copies // n_blocks)
     dtype = np.float32 if array.dtype.kind == "f" else array.dtype
     result = None
-    with torch.no_grad(), limited_threads(n_threads()):
+    with torch.no_grad(), exact_float32(device), limited_threads(n_threads()):
         for start in range(0, n_windows, size):
             piece = blocks[start : start + size]
             chunk = np.empty((size, *piece.shape[1:]), dtype)

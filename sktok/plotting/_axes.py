@@ -6,10 +6,8 @@ import numpy as np
 
 from sktok._rows import require_fs
 
-_SQUARES = (  # of ECG paper: seconds, millivolts, line width, opacity
-    (0.04, 0.1, 0.4, 0.25),
-    (0.2, 0.5, 0.7, 0.4),
-)
+# Squares of ECG paper: seconds, millivolts, line width, opacity
+_SQUARES = (0.04, 0.1, 0.4, 0.25), (0.2, 0.5, 0.7, 0.4)
 _MIN_SPACING = 4.5  # points between grid lines; closer lines blur into each other
 _ON_LIGHT = {"ink": "0.15", "signal": "0.65", "accent": "#8b0000", "faint": "0.85"}
 _ON_DARK = {"ink": "0.9", "signal": "0.45", "accent": "#ff9d8c", "faint": "0.25"}
@@ -21,36 +19,31 @@ def new_axes(n_rows=1, **kwargs):
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError(
-            "Plotting needs matplotlib: pip install 'sktok[plot]'"
-        ) from error
-    _, axes = plt.subplots(n_rows, layout="constrained", **kwargs)
-    for ax in np.ravel(axes):
-        ax.spines[["top", "right"]].set_visible(False)
-    return axes
+        message = "Plotting needs matplotlib: pip install 'sktok[plot]'"
+        raise ImportError(message) from error
+    with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
+        return plt.subplots(n_rows, layout="constrained", **kwargs)[1]
 
 
-def palette(ax):
-    """Colours by purpose, chosen for contrast with the background."""
-    return _ON_LIGHT if lightness(background(ax)) > 0.5 else _ON_DARK
+def _palette(ax):
+    """Colours by purpose, chosen for contrast with the colour behind the axes."""
+    parts = ax, ax.figure, ax.get_figure(root=True)  # axes may be transparent
+    faces = [part.get_facecolor() for part in parts]
+    background = next((face for face in faces if face[3] > 0), faces[-1])
+    colors = _ON_LIGHT if lightness(background) > 0.5 else _ON_DARK
+    return colors | {"background": background}
 
 
-def background(ax):
-    """The colour behind the axes; axes and subfigures may be transparent."""
-    for face in ax.get_facecolor(), ax.figure.get_facecolor():
-        if face[3] > 0:
-            return face
-    return ax.get_figure(root=True).get_facecolor()
+def styled(ax, style, kwargs=None):
+    """A style with colours from the palette, updated by what the user gives."""
+    colors = _palette(ax)
+    named = {k: colors.get(v, v) for k, v in style.items() if "color" in k}
+    return style | named | (kwargs or {})
 
 
 def lightness(rgba):
     """Luma of colours, between 0 and 1: their value in greyscale."""
     return np.asarray(rgba)[..., :3] @ [0.299, 0.587, 0.114]
-
-
-def styled(kwargs, **defaults):
-    """Default keyword arguments, replaced by those that the user gives."""
-    return defaults | (kwargs or {})
 
 
 def with_unit(name, unit):
@@ -79,42 +72,34 @@ class Display:
     """Base class of the displays: `plot` draws on `ax_`, which is in `figure_`."""
 
     def _set_axes(self, ax, figsize=(8, 3)):
-        """Store the axes to draw on, new ones if `ax` is None; return the palette."""
+        """Store and return the axes to draw on, new ones if `ax` is None."""
         self.ax_ = new_axes(figsize=figsize) if ax is None else ax
         self.figure_ = self.ax_.figure
-        return palette(self.ax_)
+        return self.ax_
 
-    def _add_lines(self, lines, **style):
+    def _add_lines(self, lines, style, kwargs=None):
         """Draw lines without changing the limits of the axes."""
         from matplotlib.collections import LineCollection
 
-        return self.ax_.add_collection(LineCollection(lines, **style), autolim=False)
+        lines = LineCollection(lines, **styled(self.ax_, style, kwargs))
+        return self.ax_.add_collection(lines, autolim=False)
 
-    def _add_polygons(self, polygons, **style):
+    def _add_polygons(self, polygons, style, kwargs=None):
         """Draw polygons without changing the limits of the axes."""
         from matplotlib.collections import PolyCollection
 
-        return self.ax_.add_collection(PolyCollection(polygons, **style), autolim=False)
+        polygons = PolyCollection(polygons, **styled(self.ax_, style, kwargs))
+        return self.ax_.add_collection(polygons, autolim=False)
 
     def _add_legend(self, handles=None):
         """Put a legend in one row above the right end of the axes, off the curves."""
-        self.ax_.legend(
-            handles=handles,
-            loc="lower right",
-            bbox_to_anchor=(1, 1),
-            ncols=9,
-            frameon=False,
-            borderpad=0.1,
-        )
+        place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderpad": 0.1}
+        self.ax_.legend(handles=handles, ncols=9, frameon=False, **place)
 
     def _points_per_unit(self):
         """Length in points of one unit along x and along y, at the current size."""
-        extent = self.ax_.get_window_extent()
-        points_per_pixel = 72 / self.ax_.get_figure(root=True).dpi
-        return (
-            points_per_pixel * extent.width / np.ptp(self.ax_.get_xlim()),
-            points_per_pixel * extent.height / np.ptp(self.ax_.get_ylim()),
-        )
+        points = 72 / self.ax_.get_figure(root=True).dpi * self.ax_.bbox.size
+        return points / np.abs(self.ax_.viewLim.size)
 
 
 class SignalDisplay(Display):
@@ -128,14 +113,12 @@ class SignalDisplay(Display):
         """Check `fs` and `ecg_paper`; whether to draw ECG paper."""
         require_fs(self.fs)
         if ecg_paper not in ("auto", True, False):
-            raise ValueError(
-                f'ecg_paper={ecg_paper!r}: expected "auto", True or False.'
-            )
+            raise ValueError(f'ecg_paper={ecg_paper!r}: expected "auto", True or False')
         is_known = bool(self.fs) and self.unit == "mV"
         if ecg_paper is True and not is_known:
             raise ValueError(
-                f"ecg_paper=True with fs={self.fs} and unit={self.unit!r}: give fs and "
-                'unit="mV", because the squares are in seconds and millivolts.'
+                f"ecg_paper=True with fs={self.fs} and unit={self.unit!r}, expected "
+                'seconds and millivolts: give fs and unit="mV".'
             )
         return is_known and bool(ecg_paper)
 
@@ -162,7 +145,7 @@ class SignalDisplay(Display):
             levels = offset + _multiples(height, *millivolts)
             lines += [[(left, y), (right, y)] for y in levels]
             style = {"linewidths": linewidth, "alpha": alpha, "zorder": 0.5}
-            self._add_lines(lines, colors=_PAPER, **style)
+            self._add_lines(lines, style | {"colors": _PAPER})
 
 
 def _multiples(step, low, high):

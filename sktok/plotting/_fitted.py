@@ -7,9 +7,15 @@ import numpy as np
 from sktok._steps import vocabulary_size, walk
 
 
+def find(estimator, attribute):
+    """An attribute of the outermost estimator in a tokenizer that has it, or None."""
+    owners = (part for part in walk(estimator) if hasattr(part, attribute))
+    return getattr(next(owners, None), attribute, None)
+
+
 def token_length_of(estimator, tokens, row_shape):
     """Samples that each token of a row represents, or None if this is not known."""
-    if _token_ranges(estimator):  # tokens of offset and gain describe whole windows
+    if find(estimator, "token_ranges_"):  # offset and gain describe whole windows
         return None
     return _block_length(estimator, tokens, row_shape)
 
@@ -24,20 +30,11 @@ def _block_length(estimator, tokens, row_shape):
     if tokens.ndim != 2 or tokens.dtype.kind not in "iu":
         return None
     n_tokens, window_length = tokens.shape[1], math.prod(row_shape)
-    sizes = (getattr(step, "block_size_", None) for step in walk(estimator))
-    block_size = next(filter(None, sizes), None)
-    if block_size:
-        is_one_each = n_tokens == math.ceil(window_length / block_size)
-        return block_size if is_one_each else None
-    if n_tokens in (1, window_length, row_shape[0]):
-        return window_length // n_tokens
-    return None
-
-
-def _token_ranges(estimator):
-    """The ranges of the tokens of a `GainShapeTokenizer`, or None."""
-    ranges = (getattr(step, "token_ranges_", None) for step in walk(estimator))
-    return next(filter(None, ranges), None)
+    block_size = find(estimator, "block_size_")
+    if block_size is None and n_tokens in (1, window_length, row_shape[0]):
+        block_size = window_length // n_tokens
+    is_one_each = block_size and n_tokens == math.ceil(window_length / block_size)
+    return block_size if is_one_each else None
 
 
 def block_tokens(estimator, X):
@@ -58,13 +55,9 @@ def block_tokens(estimator, X):
     reconstruction : ndarray of the shape of X
     """
     transformed = estimator.transform(X)
-    tokens = np.asarray(transformed)
-    ranges = _token_ranges(estimator)
-    if ranges:
-        vocabulary = ranges["shape"]
-        tokens = tokens[:, len(ranges) - 1 :]
-    else:
-        vocabulary = range(vocabulary_size(estimator))
+    ranges = find(estimator, "token_ranges_")
+    ranges = ranges or {"shape": range(vocabulary_size(estimator))}
+    tokens = np.asarray(transformed)[..., len(ranges) - 1 :]
     row_shape = np.shape(X)[1:]
     token_length = _block_length(estimator, tokens, row_shape)
     if token_length is None:
@@ -74,10 +67,10 @@ def block_tokens(estimator, X):
             "token for each block: give a tokenizer such as make_tokenizer()."
         )
     reconstruction = np.asarray(estimator.inverse_transform(transformed))
-    return tokens, token_length, vocabulary, reconstruction
+    return tokens, token_length, ranges["shape"], reconstruction
 
 
-def token_starts(n_windows, window_length, token_length):
+def token_starts(windows, token_length):
     """The first sample of each token, in windows that are joined end to end."""
-    first = np.arange(0, window_length, token_length)
-    return (window_length * np.arange(n_windows)[:, np.newaxis] + first).ravel()
+    samples = np.arange(windows.size).reshape(len(windows), -1)
+    return samples[:, ::token_length].ravel()

@@ -6,6 +6,10 @@ from sktok.metrics import reconstruct
 from sktok.metrics._distortion import validate_pair
 from sktok.plotting._axes import Display, styled
 
+_VALUES = {"color": "signal", "marker": "o", "markersize": 3.5, "label": "value"}
+_QUANTIZED = {"color": "accent", "where": "mid", "linewidth": 1, "label": "quantised"}
+_LIMIT = {"color": "ink", "linestyle": "--", "linewidth": 0.8}
+
 
 class QuantizationDisplay(Display):
     """Values and the bin centres that represent them (paper, Figures 3 and 4).
@@ -81,9 +85,8 @@ class QuantizationDisplay(Display):
             The display, drawn.
         """
         edges = getattr(estimator, "edges_", None)
-        limits = None
-        if isinstance(edges, np.ndarray):
-            limits = float(edges[0]), float(edges[-1])
+        has_limits = isinstance(edges, np.ndarray)
+        limits = (float(edges[0]), float(edges[-1])) if has_limits else None
         quantized = reconstruct(estimator, X)
         return cls.from_arrays(X, quantized, limits=limits, ax=ax, **kwargs)
 
@@ -135,31 +138,17 @@ class QuantizationDisplay(Display):
         display : QuantizationDisplay
             This display.
         """
-        colors = self._set_axes(ax)
+        ax = self._set_axes(ax)
         index = np.arange(len(self.values))
-        values_style = styled(
-            values_kwargs,
-            color=colors["signal"],
-            marker="o",
-            markersize=3.5,
-            label="value",
-        )
-        quantized_style = styled(
-            quantized_kwargs,
-            color=colors["accent"],
-            where="mid",
-            linewidth=1.0,
-            label="quantised",
-        )
+        quantized = styled(ax, _QUANTIZED, quantized_kwargs)
         self.lines_ = [
-            *self.ax_.plot(index, self.values, **values_style),
-            *self.ax_.step(index, self.quantized, **quantized_style),
+            *ax.plot(index, self.values, **styled(ax, _VALUES, values_kwargs)),
+            *ax.step(index, self.quantized, **quantized),
         ]
         if self.limits is not None:
             for limit, label in zip(self.limits, ("limits", None), strict=True):
-                style = {"color": colors["ink"], "linestyle": "--", "linewidth": 0.8}
-                self.ax_.axhline(limit, label=label, **style)
-        self.ax_.set(xlabel="index", ylabel="value")
-        self.ax_.margins(x=0)
+                ax.axhline(limit, label=label, **styled(ax, _LIMIT))
+        ax.set(xlabel="index", ylabel="value")
+        ax.margins(x=0)
         self._add_legend()
         return self

@@ -8,6 +8,10 @@ from sktok._steps import vocabulary_size
 from sktok.metrics import token_entropy, token_usage
 from sktok.plotting._axes import Display, plain_log_labels, styled
 
+_SHARES = {"color": "accent", "marker": ".", "markersize": 3}
+_UNIFORM = {"color": "signal", "linestyle": "--", "linewidth": 1}
+_UNUSED = {"facecolor": "faint", "edgecolor": "signal", "linewidth": 0.5}
+
 
 class TokenUsageDisplay(Display):
     """Frequencies of tokens, in descending order.
@@ -118,9 +122,8 @@ class TokenUsageDisplay(Display):
         """
         token_usage(tokens, n_tokens)  # raises an error for invalid tokens
         tokens = np.asarray(tokens)
-        _, count = np.unique(
-            tokens, return_counts=True
-        )  # no array of the vocabulary's size
+        # np.bincount would need an array of the size of the vocabulary.
+        _, count = np.unique(tokens, return_counts=True)
         share = np.sort(count)[::-1] / tokens.size
         return cls(share, token_entropy(tokens), n_tokens).plot(ax=ax, **kwargs)
 
@@ -140,36 +143,24 @@ class TokenUsageDisplay(Display):
         display : TokenUsageDisplay
             This display.
         """
-        colors = self._set_axes(ax)
+        ax = self._set_axes(ax)
         n_used, n_tokens = len(self.share), self.n_tokens
-        self.uniform_ = self.ax_.axhline(
-            100 / n_tokens,
-            color=colors["signal"],
-            linestyle="--",
-            linewidth=1.0,
-            label="all equally frequent",
-        )
-        style = styled(line_kwargs, color=colors["accent"], marker=".", markersize=3)
+        uniform = styled(ax, _UNIFORM, {"label": "all equally frequent"})
+        self.uniform_ = ax.axhline(100 / n_tokens, **uniform)
         rank = np.arange(1, n_used + 1)
-        (self.line_,) = self.ax_.plot(rank, 100 * self.share, **style)
+        shares = styled(ax, _SHARES, line_kwargs)
+        (self.line_,) = ax.plot(rank, 100 * self.share, **shares)
         if n_used < n_tokens:
-            self.ax_.axvspan(
-                n_used + 0.5,
-                n_tokens + 0.5,
-                facecolor=colors["faint"],
-                edgecolor=colors["signal"],  # visible behind the legend
-                linewidth=0.5,
-                label="unused",
-            )
-        self.ax_.set(yscale="log", xlim=(0.5, n_tokens + 0.5))
-        self.ax_.set(xlabel="rank of the token", ylabel="share of tokens (%)")
-        plain_log_labels(self.ax_.yaxis)
-        self.ax_.locator_params(axis="x", integer=True)
-        self.ax_.set_title(
+            unused = styled(ax, _UNUSED, {"label": "unused"})
+            ax.axvspan(n_used + 0.5, n_tokens + 0.5, **unused)
+        ax.set(yscale="log", xlim=(0.5, n_tokens + 0.5))
+        ax.set(xlabel="rank of the token", ylabel="share of tokens (%)")
+        plain_log_labels(ax.yaxis)
+        ax.locator_params(axis="x", integer=True)
+        title = (
             f"entropy {self.entropy:.2f} of {math.log2(n_tokens):.2f} bits\n"
-            f"{n_used} of {n_tokens} tokens in use ({100 * n_used / n_tokens:.3g} %)",
-            loc="left",
-            fontsize="medium",
+            f"{n_used} of {n_tokens} tokens in use ({100 * n_used / n_tokens:.3g} %)"
         )
-        self.ax_.legend(loc="best", frameon=False)
+        ax.set_title(title, loc="left", fontsize="medium")
+        ax.legend(loc="best", frameon=False)
         return self

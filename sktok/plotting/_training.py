@@ -7,6 +7,9 @@ from sktok._steps import walk
 from sktok.plotting._axes import Display, styled
 
 _MIN_INTERVAL = 50  # steps between two validation checks, as in training
+_BATCH = {"color": "signal", "linewidth": 0.7, "label": "batch"}
+_SMOOTHED = {"color": "accent", "linewidth": 1.5}
+_VALIDATION = {"color": "ink", "linewidth": 1, "linestyle": "--", "marker": "o"}
 
 
 class TrainingDisplay(Display):
@@ -93,13 +96,9 @@ class TrainingDisplay(Display):
                 f"{type(estimator).__name__} has no loss_curve_: give a fitted "
                 "ConvAETokenizer, or a fitted tokenizer that contains one."
             )
-        return cls.from_curves(
-            trained.loss_curve_,
-            getattr(trained, "validation_loss_curve_", ()),
-            validation_steps=getattr(trained, "validation_steps_", None),
-            ax=ax,
-            **kwargs,
-        )
+        checks = getattr(trained, "validation_loss_curve_", ())
+        kwargs["validation_steps"] = getattr(trained, "validation_steps_", None)
+        return cls.from_curves(trained.loss_curve_, checks, ax=ax, **kwargs)
 
     @classmethod
     def from_curves(
@@ -175,36 +174,24 @@ class TrainingDisplay(Display):
         display : TrainingDisplay
             This display.
         """
-        colors = self._set_axes(ax)
+        ax = self._set_axes(ax)
         steps = np.arange(1, len(self.loss) + 1)
+        (self.line_,) = ax.plot(steps, self.loss, **styled(ax, _BATCH, line_kwargs))
         n_averaged = 2 * (len(steps) // 80) + 3
-        line = styled(line_kwargs, color=colors["signal"], linewidth=0.7, label="batch")
-        smoothed = styled(
-            smoothed_kwargs,
-            color=colors["accent"],
-            linewidth=1.5,
-            label=f"mean of {n_averaged} batches",
-        )
-        validation = styled(
-            validation_kwargs,
-            color=colors["ink"],
-            linewidth=1.0,
-            linestyle="--",
-            marker="o",
-            markersize=4,
-            label="held-out windows",
-        )
         mean = uniform_filter1d(self.loss.astype(float), n_averaged, mode="nearest")
-        (self.line_,) = self.ax_.plot(steps, self.loss, **line)
-        (self.smoothed_,) = self.ax_.plot(steps, mean, **smoothed)
+        label = {"label": f"mean of {n_averaged} batches"}
+        smoothed = styled(ax, _SMOOTHED | label, smoothed_kwargs)
+        (self.smoothed_,) = ax.plot(steps, mean, **smoothed)
         self.validation_line_ = None
         if len(self.validation_loss):
-            (self.validation_line_,) = self.ax_.plot(
+            label = {"label": "held-out windows", "markersize": 4}
+            validation = styled(ax, _VALIDATION | label, validation_kwargs)
+            (self.validation_line_,) = ax.plot(
                 self.validation_steps, self.validation_loss, **validation
             )
         if (self.loss > 0).any():  # a logarithmic axis needs a positive value
-            self.ax_.set_yscale("log")
-        self.ax_.set(xlabel="gradient step", ylabel="mean squared error")
+            ax.set_yscale("log")
+        ax.set(xlabel="gradient step", ylabel="mean squared error")
         self._add_legend()
         return self
 

@@ -1,0 +1,173 @@
+"""Fitted estimators as modules that ONNX can hold.
+
+Each module computes in float32 what a fitted estimator computes: `forward` is its
+`transform`, `inverse` its `inverse_transform`; `row_shape` is the shape of the rows in
+`fit`.
+"""
+
+import logging
+import warnings
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from sktok._torch.inference import as_blocks, for_inference
+
+_OPSET = 18  # the oldest that torch writes
+
+
+class _Step(nn.Module):
+    """An estimator with functions from rows to rows, such as `AmplitudeScaler`."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.row_shape = getattr(step, "row_shape_", (step.n_features_in_,))
+        self.transform, self.inverse_transform = step._export_functions()
+
+    def forward(self, x):
+        return self.transform(x)
+
+    def inverse(self, x):
+        return self.inverse_transform(x)
+
+
+class _Quantizer(nn.Module):
+    """A quantiser, whose functions work along the last axis."""
+
+    def __init__(self, quantizer):
+        super().__init__()
+        self.row_shape = quantizer.row_shape_
+        self.quantize, self.dequantize = quantizer.export_functions()
+
+    def forward(self, x):
+        return self.quantize(x.reshape(-1, *self.row_shape)).flatten(1)
+
+    def inverse(self, tokens):
+        tokens = tokens.unflatten(1, (*self.row_shape[:-1], -1))
+        return self.dequantize(tokens).reshape(-1, *self.row_shape)
+
+
+class _Autoencoder(nn.Module):
+    """A `ConvAETokenizer`."""
+
+    def __init__(self, tokenizer):
+        super().__init__()
+        if tokenizer.n_candidates > 1:
+            raise ValueError(
+                f"n_candidates={tokenizer.n_candidates} is a search, which cannot be "
+                "exported: set n_candidates=1 to export the encoder's own choice."
+            )
+        self.row_shape = tokenizer.row_shape_
+        self.latent_shape = *tokenizer.row_shape_[:-1], tokenizer.latent_dim_
+        self.network = for_inference(tokenizer.network_)
+        self.quantizer = self.codebook = None
+        if tokenizer.quantizer_ is not None:
+            self.quantizer = _Quantizer(tokenizer.quantizer_)
+        if tokenizer.codebook_ is not None:
+            self.codebook = torch.from_numpy(tokenizer.codebook_)
+
+    def forward(self, x):
+        latents = self.network.encode(as_blocks(x))
+        if self.quantizer is None:
+            return latents.reshape(-1, *self.latent_shape)
+        return self.quantizer(latents)
+
+    def inverse(self, x):
+        if self.codebook is not None:
+            return F.embedding(x, self.codebook).reshape(-1, *self.row_shape)
+        latents = x if self.quantizer is None else self.quantizer.inverse(x)
+        blocks = self.network.decode(as_blocks(latents))
+        return blocks.reshape(-1, *self.row_shape)
+
+
+class _Chain(nn.Module):
+    """A Pipeline."""
+
+    def __init__(self, pipeline):
+        super().__init__()
+        self.steps = nn.ModuleList(
+            module_of(step, name)
+            for name, step in pipeline.steps
+            if step not in ("passthrough", None)
+        )
+        self.row_shape = self.steps[0].row_shape
+
+    def forward(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+    def inverse(self, x):
+        for step in reversed(self.steps):
+            x = step.inverse(x)
+        return x
+
+
+class Inverse(nn.Module):
+    """The `inverse` of a module."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return self.module.inverse(x)
+
+
+def module_of(step, name):
+    """The module of a fitted estimator; `name` is for the error."""
+    # What an estimator has tells what it is: no class of estimators is known here.
+    for attribute, module in (
+        ("steps", _Chain),
+        ("network", _Autoencoder),
+        ("tokens_per_block", _Quantizer),
+        ("_export_functions", _Step),
+    ):
+        if hasattr(step, attribute):
+            check_is_fitted(step)
+            return module(step)
+    raise TypeError(
+        f"{name}={type(step).__name__} cannot be exported: expected AmplitudeScaler, "
+        "BlockSegmenter, ConvAETokenizer, a quantiser, 'passthrough', or a Pipeline of "
+        "these."
+    )
+
+
+def export(module, *, output, **example):
+    """The ONNX program of a module, for any number of windows."""
+    ((name, tensor),) = example.items()
+    try:
+        with torch.no_grad(), _silent_exporter():
+            return torch.onnx.export(
+                module.eval(),
+                (tensor,),
+                input_names=[name],
+                output_names=[output],
+                opset_version=_OPSET,
+                dynamic_shapes=({0: "n_windows"},),
+                dynamo=True,  # the default of torch 2.9 and later
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise ValueError(
+            f"torch cannot export the path from {name} to {output}: a custom network "
+            "may use only operators that ONNX has, without branches on values or on "
+            "the number of windows."
+        ) from error
+
+
+@contextmanager
+def _silent_exporter():
+    """Silence messages of torch's exporter about itself and torchvision."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            # torch 2.13 calls a function of its own that it has deprecated.
+            warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)
+            yield
+    finally:
+        logger.disabled = was_disabled
