@@ -22,7 +22,6 @@ import tempfile
 import time
 import timeit
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -641,36 +640,6 @@ def same_seed(blocks, device, sizes):
     return f"losses of two fits differ by up to {difference:.1e}"
 
 
-@contextmanager
-def convolutions_without_tf32():
-    """Turn off TF32 in convolutions, which torch has on. Put back what was found."""
-    places = torch.backends.cudnn.conv, torch.backends.cudnn.rnn
-    found = [place.fp32_precision for place in places]
-    for place in places:
-        place.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        for place, precision in zip(places, found, strict=True):
-            place.fp32_precision = precision
-
-
-def effect_of_tf32(tokenizer, blocks, device):
-    """Tokens that differ from the CPU's with TF32 in convolutions, and without it."""
-    theirs = on(tokenizer, "cpu").transform(blocks)
-    ours = on(tokenizer, device)
-    n_found = (ours.transform(blocks) != theirs).sum()
-    found = seconds_of(partial(ours.transform, blocks))
-    with convolutions_without_tf32():
-        n_off = (ours.transform(blocks) != theirs).sum()
-        off = seconds_of(partial(ours.transform, blocks))
-    return (
-        f"tokens that differ from the CPU's: {n_found:,} as torch is set "
-        f"({torch.backends.cudnn.conv.fp32_precision}), {n_off:,} with TF32 off, in "
-        f"{off / found:.2f} times the time"
-    )
-
-
 LOAD = """
 import json, pickle, sys
 from pathlib import Path
@@ -731,10 +700,11 @@ def files_without_cuda(tokenizer, blocks, device):
             path.write_bytes(pickle.dumps(moved))
             if save is not None:
                 save(moved, folder / f"safe{suffix}.tokenizer")
-        package = str(Path(sktok.__file__).parents[1])
+        here = str(Path(sktok.__file__).parents[1])
+        packages = os.pathsep.join([here, *filter(None, sys.path)])
         done = subprocess.run(
             [sys.executable, "-c", LOAD, folder],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": package},
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": packages},
             cwd=folder,
             capture_output=True,
             text=True,
@@ -771,7 +741,6 @@ def run_checks(fitted, fit_blocks, blocks, device, sizes):
             ),
             check(f"a window alone or in its batch, {name}", batches_agree, *args),
             check(f"four threads, {name}", threads_agree, *args),
-            inform(f"TF32 in convolutions, {name}", effect_of_tf32, *args),
         ]
     rows.append(inform("the same seed twice", same_seed, few, device, sizes))
     return rows + file_rows(fitted["contextual"], few, device)

@@ -195,11 +195,8 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
             ``'block0_0'``, ``'block0_1'``, …
         """
         check_is_fitted(self)
-        names = [
-            f"block{block}_{sample}"
-            for block in range(self.n_blocks_)
-            for sample in range(self.block_size_)
-        ]
+        indices = np.ndindex(self.n_blocks_, self.block_size_)
+        names = [f"block{block}_{sample}" for block, sample in indices]
         return feature_names(self, names, input_features)
 
     def _fingerprint_state(self):

@@ -26,15 +26,11 @@ class Estimator(BaseEstimator):
 
     def __setstate__(self, state):
         state = dict(state)
-        number = state.pop("_sktok_format", None)
-        release = state.pop("_sktok_version", "of an unknown release")
-        if number not in _READABLE_FORMATS:
-            raise ValueError(
-                f"This {type(self).__name__} was saved by sktok {release} in format "
-                f"{number}, and sktok {sktok.__version__} reads formats "
-                f"{_READABLE_FORMATS}: load it with the release that saved it, or a "
-                "later one."
-            )
+        number, release = (
+            state.pop("_sktok_format", None),
+            state.pop("_sktok_version", ""),
+        )
+        check_format(f"This {type(self).__name__}", number, release)
         super().__setstate__(state)
 
     def _reset(self):
@@ -43,7 +39,7 @@ class Estimator(BaseEstimator):
         A `fit` that fails then leaves an unfitted estimator. The attribute that marks
         the estimator as fitted is set last, so it is deleted first.
         """
-        for name in [n for n in reversed(vars(self)) if n[-1] == "_" != n[0]]:
+        for name in reversed(learned_attributes(self)):
             delattr(self, name)
 
     def _fingerprint_state(self):
@@ -55,12 +51,10 @@ class Estimator(BaseEstimator):
             Arrays, Python numbers, strings, estimators and containers of these. The
             default is every learned attribute except the names and number of features.
         """
-        ignored = {"n_features_in_", "feature_names_in_"}
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if name[-1] == "_" != name[0] and name not in ignored
-        }
+        state = learned_attributes(self)
+        for name in ("feature_names_in_", "n_features_in_"):
+            state.pop(name, None)
+        return state
 
 
 class FirstBatchMixin:
@@ -96,6 +90,22 @@ class FirstBatchMixin:
             return self.fit(X)
         validate_windows(self, X, reset=False)
         return self
+
+
+def check_format(name, number, release):
+    """Raise if this release cannot read a format; `name` is what is in this format."""
+    if number not in _READABLE_FORMATS:
+        raise ValueError(
+            f"{name} was saved by sktok {release} in format {number}, and sktok "
+            f"{sktok.__version__} reads formats {_READABLE_FORMATS}: load it with the "
+            "release that saved it, or a later one."
+        )
+
+
+def learned_attributes(estimator):
+    """Attributes that `fit` has set, by name and in this order."""
+    names = [name for name in vars(estimator) if name[-1] == "_" != name[0]]
+    return {name: vars(estimator)[name] for name in names}
 
 
 def is_fitted(estimator):

@@ -74,23 +74,28 @@ def whole_folder(folder, *, resume=False):
         If another process writes to the same folder, or the disk is full.
     """
     folder = Path(folder)
-    _require_absent(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
-        # The process that held the lock before may have completed the folder.
-        _require_absent(folder)
+        if os.path.lexists(folder):
+            raise FileExistsError(
+                f"{folder} exists: choose another name, or delete it first."
+            )
         kind = "partial" if resume else "staged"
         staged = folder.with_name(f".{folder.name}.{kind}")
         if not resume:
             shutil.rmtree(staged, ignore_errors=True)  # of a killed process
         staged.mkdir(exist_ok=True)
-        _require_plain_files(staged)
+        for path in (staged, *staged.iterdir()):
+            if path.is_symlink() or not (path == staged or path.is_file()):
+                raise FileExistsError(
+                    f"{path} is a link, a folder or a special file, which sktok does "
+                    "not create there: delete it."
+                )
         try:
             yield staged
-            for path in staged.rglob("*"):
-                if path.is_file():
-                    with open(path, "rb+") as file:
-                        sync(file)
+            for path in filter(Path.is_file, staged.rglob("*")):
+                with open(path, "rb+") as file:
+                    sync(file)
             os.rename(staged, folder)
         except OSError as error:
             error.add_note(
@@ -100,22 +105,6 @@ def whole_folder(folder, *, resume=False):
         finally:
             if not resume:
                 shutil.rmtree(staged, ignore_errors=True)
-
-
-def _require_absent(folder):
-    if os.path.lexists(folder):
-        raise FileExistsError(
-            f"{folder} exists: choose another name, or delete it first."
-        )
-
-
-def _require_plain_files(staged):
-    for path in (staged, *staged.iterdir()):
-        if path.is_symlink() or not (path == staged or path.is_file()):
-            raise FileExistsError(
-                f"{path} is a link, a folder or a special file, which sktok does not "
-                "create there: delete it."
-            )
 
 
 @contextmanager
@@ -169,17 +158,14 @@ def read_json(path, *, expected, version):
     ValueError
         If the file is not JSON, or has another format or another version of it.
     """
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise FileNotFoundError(f"There is no {expected} file {path}.")
-    content = parse_json(path.read_bytes(), path)
+    content = parse_json(Path(path).read_bytes(), path)
     if not isinstance(content, dict) or content.get("format") != expected:
-        raise ValueError(
-            f'{path} is not a {expected} file: it does not have "format": "{expected}".'
-        )
+        raise ValueError(f'{path} is not a {expected} file: it has another "format".')
     if content.get("version") != version:
         raise ValueError(
-            f"{path} has version {content.get('version')!r} of the format, and this "
-            f"release of sktok reads version {version}: use the release that wrote it."
+            f"{path} has version {content.get('version')!r} of the format, expected "
+            f"{version}: use the release of sktok that wrote it."
         )
     return content

@@ -5,11 +5,7 @@ from numbers import Integral
 import numpy as np
 from sklearn import get_config
 from sklearn.base import clone
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    process_routing,
-)
+from sklearn.utils import metadata_routing
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
@@ -28,28 +24,23 @@ _FARTHEST = 100.0  # largest offset and gain, relative to the typical range of w
 _FINEST = 1e-3  # smallest gain, relative to the typical range of windows
 
 
-def companded_offsets(lowest, typical, n_bins):
-    """Lower edges of bins for the lowest samples of windows.
+def learn_bins(windows, n_bins):
+    """Lower edges of bins of offsets, and upper edges of bins of gains.
 
-    The edges are equally spaced in ``asinh((offset - center) / typical)``: the bins are
-    narrow around the median and wide far from it.
+    The offsets are equally spaced in ``asinh((offset - center) / typical)``: the bins
+    are narrow around the median and wide far from it. The gains are a geometric
+    progression. The typical range is the median range of the windows that are not flat.
     """
+    lowest, highest = limits(windows)
+    ranges = highest - lowest
+    typical = np.median(ranges[ranges > 0]) if ranges.any() else 1.0
     center = np.median(lowest)
     farthest = max(_FARTHEST * typical, 2 * np.abs(lowest - center).max())
     end = np.arcsinh(farthest / typical)
-    return center + typical * np.sinh(np.linspace(-end, end, n_bins))
-
-
-def logarithmic_gains(ranges, typical, n_bins):
-    """Upper edges of bins for the ranges of windows, in geometric progression."""
-    farthest = max(_FARTHEST * typical, 2 * ranges.max())
-    return np.geomspace(_FINEST * typical, farthest, n_bins)
-
-
-def typical_range(ranges):
-    """Median range of the windows that are not flat; 1 if all windows are flat."""
-    ranges = ranges[ranges > 0]
-    return np.median(ranges) if ranges.size else 1.0
+    offsets = center + typical * np.sinh(np.linspace(-end, end, n_bins))
+    largest = np.max(highest - offsets[offset_bins(lowest, offsets)])
+    farthest = max(_FARTHEST * typical, 2 * largest)
+    return offsets, np.geomspace(_FINEST * typical, farthest, n_bins)
 
 
 def limits(windows):
@@ -86,17 +77,14 @@ def gain_and_shape(windows, offsets, gains):
 
 def split_tokens(tokens, ranges):
     """Offset, gain and shape tokens of each window, each counted from 0."""
-    parts = []
-    columns = np.split(tokens, [1, 2], axis=1)
-    for (name, expected), part in zip(ranges.items(), columns, strict=True):
+    parts = np.split(tokens, [1, 2], axis=1)
+    for part, (name, expected) in zip(parts, ranges.items(), strict=True):
         if part.min() < expected.start or part.max() >= expected.stop:
             raise ValueError(
                 f"The {name} tokens run from {part.min()} to {part.max()}, expected "
-                f"{expected.start} to {expected.stop - 1}: a row holds the tokens of "
-                "offset, gain and shape, in this order."
+                f"{expected.start} to {expected.stop - 1}: give offset, gain and shape."
             )
-        parts.append(part - expected.start)
-    return parts
+    return [part - r.start for part, r in zip(parts, ranges.values(), strict=True)]
 
 
 def shape_tokens(tokenizer, shapes):
@@ -233,17 +221,14 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
                 f"fit got {', '.join(fit_params)}, expected only X: to pass metadata "
                 "to the tokenizer, call set_config(enable_metadata_routing=True)."
             )
-        routed = process_routing(self, "fit", **fit_params)["tokenizer"]["fit"]
+        routing = metadata_routing.process_routing(self, "fit", **fit_params)
         X = validate_samples(self, X, reset=True)
-        lowest, highest = limits(X)
         with np.errstate(over="ignore", invalid="ignore"):
-            typical = typical_range(highest - lowest)
-            offsets = companded_offsets(lowest, typical, self.n_bins)
-            ranges = highest - offsets[offset_bins(lowest, offsets)]
-            gains = logarithmic_gains(ranges, typical, self.n_bins)
+            offsets, gains = learn_bins(X, self.n_bins)
         require_finite(np.append(offsets, gains), X, "convert it to a larger unit.")
         _, _, shapes = gain_and_shape(X, offsets, gains)
-        tokenizer = clone(self._unfitted_tokenizer()).fit(shapes, **routed)
+        tokenizer = clone(self._unfitted_tokenizer())
+        tokenizer.fit(shapes, **routing["tokenizer"]["fit"])
         self._n_shape_tokens = shape_tokens(tokenizer, shapes[:1]).shape[1]
         n_bins = int(self.n_bins)
         self.n_tokens_ = 2 * n_bins + int(vocabulary_size(tokenizer))
@@ -284,9 +269,8 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         check_is_fitted(self)
         X = validate_samples(self, X, reset=False)
         offset, gain, shapes = gain_and_shape(X, self.offsets_, self.gains_)
-        parts = offset, gain, shape_tokens(self.tokenizer_, shapes)
-        pairs = zip(parts, self.token_ranges_.values(), strict=True)
-        return np.column_stack([part + tokens.start for part, tokens in pairs])
+        tokens, n_bins = shape_tokens(self.tokenizer_, shapes), len(self.offsets_)
+        return np.column_stack([offset, n_bins + gain, 2 * n_bins + tokens])
 
     @in_slices
     def inverse_transform(self, X):
@@ -347,10 +331,9 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         routing : MetadataRouter
             Routes the metadata of `fit` to `fit` of the tokenizer.
         """
-        mapping = MethodMapping()
-        for caller in ("fit", "fit_transform"):
-            mapping.add(caller=caller, callee="fit")
-        router = MetadataRouter(owner=type(self).__name__)
+        mapping = metadata_routing.MethodMapping().add(caller="fit", callee="fit")
+        mapping.add(caller="fit_transform", callee="fit")
+        router = metadata_routing.MetadataRouter(owner=type(self).__name__)
         return router.add(method_mapping=mapping, tokenizer=self._unfitted_tokenizer())
 
     def _fingerprint_state(self):

@@ -57,14 +57,21 @@ def validate_tokens(tokens, n_tokens, n_columns):
             f"tokens have {tokens.shape[1]} columns, expected {n_columns}: pass one "
             "row for each window, as transform returns them."
         )
-    tokens = check_array(tokens, dtype=None, input_name="tokens")
+    return check_tokens(tokens, n_tokens, ensure_2d=True)
+
+
+def check_tokens(tokens, n_tokens=None, *, ensure_2d=False):
+    """Check tokens of any shape: at least one, integers, in ``range(n_tokens)``."""
+    tokens = refuse_masks_and_dates(tokens)
+    options = {"ensure_2d": ensure_2d, "allow_nd": not ensure_2d}
+    tokens = check_array(tokens, dtype=None, input_name="tokens", **options)
     if tokens.dtype.kind not in "iu":
         raise TypeError(
             f"tokens have dtype {tokens.dtype}, expected integers: convert them with "
             "astype(int) if they are whole numbers."
         )
     low, high = int(tokens.min()), int(tokens.max())
-    if low < 0 or high >= n_tokens:
+    if n_tokens is not None and not 0 <= low <= high < n_tokens:
         raise ValueError(
             f"tokens run from {low} to {high}, outside the vocabulary of {n_tokens} "
             f"tokens (0 to {n_tokens - 1}): use the tokenizer that produced them."
@@ -93,13 +100,11 @@ def refuse_masks_and_dates(X):
     """`X` as an object with a shape; raise if it holds masked values or dates."""
     if not hasattr(X, "shape"):
         X = np.asarray(X)
-    if np.ma.is_masked(X):
+    is_date = getattr(getattr(X, "dtype", None), "kind", None) in ("m", "M")
+    if is_date or np.ma.is_masked(X):
+        found = f"dates or times ({X.dtype})" if is_date else "masked values"
         raise ValueError(
-            "The array has masked values, expected numbers: remove these rows."
-        )
-    if getattr(getattr(X, "dtype", None), "kind", None) in ("m", "M"):
-        raise ValueError(
-            f"The array holds dates or times ({X.dtype}), expected numbers: convert it."
+            f"The array has {found}, expected numbers: remove or convert them."
         )
     return X
 
@@ -135,16 +140,20 @@ def _overflow(X, dtype, advice):
     )
 
 
+def is_number(value, kind=Real):
+    """Whether a parameter is a number; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
 def require_fs(fs):
     """Raise unless `fs` is None or a number above 0."""
-    if fs is not None and not (isinstance(fs, Real) and 0 < fs < math.inf):
+    if fs is not None and not (is_number(fs) and 0 < fs < math.inf):
         raise ValueError(f"fs={fs!r}: expected a number above 0 (Hz), or None.")
 
 
 def validate_interval(name, interval):
     """The two ends of an interval as floats; `name` is the parameter in errors."""
-    is_pair = len(interval) == 2 and all(isinstance(end, Real) for end in interval)
-    if is_pair:
+    if len(interval) == 2 and all(map(is_number, interval)):
         low, high = map(float, interval)
         if -LARGEST < low < high < LARGEST and high - low < LARGEST:
             return low, high

@@ -16,6 +16,16 @@ from sktok._rows import (
 from sktok._sklearn_compat import WindowTransformerMixin, _fit_context
 
 
+def rescale(values, old_low, old_range, new_low, new_range):
+    """Map an interval to another; each interval is given by its low end and range."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        result = values - old_low
+        result /= old_range  # in place, to save memory
+        result *= new_range
+        result += new_low
+    return result
+
+
 class AmplitudeScaler(
     FirstBatchMixin, OneToOneFeatureMixin, WindowTransformerMixin, Estimator
 ):
@@ -150,16 +160,11 @@ class AmplitudeScaler(
         check_is_fitted(self)
         X = validate_windows(self, X, reset=False)
         low, high = self.feature_range_
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            scaled = X - self.data_min_
-            scaled /= self.data_range_
-            scaled *= high - low
-            scaled += low
+        scaled = rescale(X, self.data_min_, self.data_range_, low, high - low)
         if self.clip:
             np.clip(scaled, low, high, out=scaled)
-        return require_finite(
-            scaled, X, "set clip=True, or fit on a signal with this range."
-        )
+        advice = "set clip=True, or fit on a signal with this range."
+        return require_finite(scaled, X, advice)
 
     def _export_functions(self):
         """`transform` and its inverse for tensors of rows, for ONNX."""
@@ -179,8 +184,7 @@ class AmplitudeScaler(
         if not self.clip:
             return []
         X = validate_windows(self, X, reset=False)
-        with np.errstate(over="ignore"):  # infinity is out of range, too
-            scaled = (X - self.data_min_) / self.data_range_
+        scaled = rescale(X, self.data_min_, self.data_range_, 0.0, 1.0)
         advice = "AmplitudeScaler: fit it on a signal with this range."
         return [(float(np.mean((scaled < 0) | (scaled > 1))), advice)]
 
@@ -211,11 +215,7 @@ class AmplitudeScaler(
         check_is_fitted(self)
         X = validate_inverse(self, X, self.row_shape_)
         low, high = self.feature_range_
-        with np.errstate(over="ignore"):
-            original = X - low
-            original /= high - low
-            original *= self.data_range_
-            original += self.data_min_
+        original = rescale(X, low, high - low, self.data_min_, self.data_range_)
         return require_finite(original, X, "is X a scaled signal?")
 
     def _fingerprint_state(self):

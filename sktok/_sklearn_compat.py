@@ -7,10 +7,10 @@ this file depends on private parts of scikit-learn.
 from functools import wraps
 
 # Validation of parameters. There is no public way to declare `_parameter_constraints`.
-from sklearn.base import TransformerMixin, _fit_context
-from sklearn.utils._param_validation import (
+from sklearn.base import TransformerMixin, _fit_context  # noqa: F401
+from sklearn.utils import _param_validation
+from sklearn.utils._param_validation import (  # noqa: F401
     HasMethods,
-    Interval,
     InvalidParameterError,
     StrOptions,
 )
@@ -18,14 +18,12 @@ from sklearn.utils._param_validation import (
 # `set_output` for output of three axes, for which there is no public way.
 from sklearn.utils._set_output import _get_output_config, _wrap_data_with_container
 
-__all__ = [
-    "HasMethods",
-    "Interval",
-    "InvalidParameterError",
-    "StrOptions",
-    "WindowTransformerMixin",
-    "_fit_context",
-]
+
+class Interval(_param_validation.Interval):
+    """An interval of numbers; True and False are no numbers."""
+
+    def is_satisfied_by(self, val):
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
 class WindowTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):

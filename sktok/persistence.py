@@ -22,7 +22,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 
 import sktok
-from sktok._estimator import FORMAT, is_fitted
+from sktok._estimator import check_format, is_fitted
 from sktok._files import whole_file
 from sktok._rows import LONGEST_WINDOW
 from sktok._steps import steps_of, unwrap, walk
@@ -30,6 +30,9 @@ from sktok._steps import steps_of, unwrap, walk
 __all__ = ["load", "save"]
 
 _PLAIN = "DictNode JsonNode ListNode NdArrayNode RandomStateNode TupleNode".split()
+_SAVED_BY = re.compile(
+    r'"_sktok_(format|version)": \{[^{}]*"content": "(?:\\")?([\w.+]{1,40})'
+)
 
 
 def save(tokenizer, path):
@@ -85,7 +88,7 @@ def save(tokenizer, path):
 
     tokenizer = copy.deepcopy(unwrap(tokenizer))
     try:
-        _set_everywhere(tokenizer, memory=None)
+        _set_everywhere(tokenizer, "memory", None)
         content = skops.io.dumps(tokenizer)
         _check_files(_unpack(content))
     except Exception as error:  # skops raises many types
@@ -153,12 +156,8 @@ def load(path):
         raise FileNotFoundError(f"There is no tokenizer {path}.")
     content = path.read_bytes()
     number, release = saved_by(content)
-    if number > FORMAT:
-        raise ValueError(
-            f"{path} was saved by sktok {release} in format {number}, and sktok "
-            f"{sktok.__version__} reads formats up to {FORMAT}: load it with the "
-            "release that saved it, or a later one."
-        )
+    if number:
+        check_format(path, number, release)
     try:
         _check_files(_unpack(content))
         with warnings.catch_warnings():
@@ -167,7 +166,7 @@ def load(path):
             warnings.simplefilter("ignore", UserWarning)
             trusted = [name for _, name in _allowed()]
             tokenizer = skops.io.loads(content, trusted=trusted)
-            _set_everywhere(tokenizer, memory=None)  # others may have filled the cache
+            _set_everywhere(tokenizer, "memory", None)  # others may have filled it
             _smoke_test(tokenizer)
     except MemoryError:  # it depends on the machine: `_check_files` limits all sizes
         raise
@@ -185,11 +184,9 @@ def saved_by(content):
         schema = _unpack(content)["schema.json"].decode()
     except Exception:  # `load` says what is wrong
         return 0, None
-    value = r'": \{[^{}]*"content": "(?:\\")?([\w.+]{1,40})'
-    number = re.search(f'"_sktok_format{value}', schema)
-    release = re.search(f'"_sktok_version{value}', schema)
-    number = number[1] if number and number[1].isdecimal() else 0
-    return int(number), release and release[1]
+    found = dict(_SAVED_BY.findall(schema))
+    number = found.get("format", "0")
+    return int(number) if number.isdecimal() else 0, found.get("version")
 
 
 @cache
@@ -201,38 +198,27 @@ def _allowed():
     """
     from sktok import networks  # imports torch
 
-    types = [("ObjectNode", cls) for cls in _estimators()]
-    types += [("TypeNode", cls) for cls in _classes_of(networks)]
     nodes = {
         ("TypeNode", "builtins.int"),
         ("TypeNode", "builtins.str"),
         ("ConstructorFromReduceNode", "builtins.range"),
         ("PartialNode", "functools.partial"),
     }
-    for node, cls in types:
-        # A module that became a package exports the classes of earlier files.
-        for module in (cls.__module__, cls.__module__.rpartition(".")[0]):
-            nodes.add((node, f"{module}.{cls.__qualname__}"))
+    estimators = [Pipeline, *(getattr(sktok, name) for name in sktok.__all__)]
+    parts = [getattr(networks, name) for name in networks.__all__]
+    for node, values in (("ObjectNode", estimators), ("TypeNode", parts)):
+        for cls in (value for value in values if isinstance(value, type)):
+            # A module that became a package exports the classes of earlier files.
+            for module in (cls.__module__, cls.__module__.rpartition(".")[0]):
+                nodes.add((node, f"{module}.{cls.__qualname__}"))
     return nodes
 
 
-def _estimators():
-    """The types of tokenizers that a file may hold."""
-    return Pipeline, *(c for c in _classes_of(sktok) if issubclass(c, BaseEstimator))
-
-
-def _classes_of(module):
-    public = [getattr(module, name) for name in module.__all__]
-    return [value for value in public if isinstance(value, type)]
-
-
-def _set_everywhere(tokenizer, **values):
-    """Set parameters of these names in a tokenizer and in all estimators in it."""
+def _set_everywhere(tokenizer, parameter, value):
+    """Set a parameter in a tokenizer and in all estimators in it."""
     for step in walk(tokenizer):
-        for name in step.get_params():
-            last = name.rpartition("__")[2]
-            if last in values:
-                step.set_params(**{name: values[last]})
+        names = [n for n in step.get_params() if n.rpartition("__")[2] == parameter]
+        step.set_params(**dict.fromkeys(names, value))
 
 
 def _unpack(content):
@@ -244,41 +230,32 @@ def _unpack(content):
 
 
 def _check_files(files):
-    """Raise if there is anything that does not belong to a tokenizer."""
-    for name, file in files.items():
-        if name != "schema.json":
-            array = _read_array(file)
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise ValueError(f"{name} has values that are not finite")
-    _check_schema(files)
-
-
-def _read_array(file):
-    """The array in a .npy file, whose header must not claim more than it holds."""
-    buffer = io.BytesIO(file)
-    version = np.lib.format.read_magic(buffer)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(buffer)
-    if version != (1, 0) or math.prod(shape) * dtype.itemsize > len(file):
-        raise ValueError("an array claims more values than its file holds")
-    return np.load(io.BytesIO(file), allow_pickle=False)
-
-
-def _check_schema(files):
-    """Raise if the schema names a type that is not allowed, or a file many times."""
-    n_bytes = 0
-
-    def check(node):
-        nonlocal n_bytes
+    """Raise if a type is not allowed, or an array is not what it claims to be."""
+    nodes = []
+    schema = files["schema.json"]
+    json.loads(schema, object_hook=lambda node: nodes.append(node) or node)
+    for node in nodes:
         loader = node.get("__loader__")
         name = f"{node.get('__module__')}.{node.get('__class__')}"
         if loader not in (None, *_PLAIN) and (loader, name) not in _allowed():
             raise ValueError(f"it holds a {name}")
-        n_bytes += len(files.get(node.get("file"), b""))
-        if n_bytes > sum(map(len, files.values())):
-            raise ValueError("it reads its arrays several times")
-        return node
+    sizes = [len(files.get(node.get("file"), b"")) for node in nodes]
+    if sum(sizes) > sum(map(len, files.values())):
+        raise ValueError("it reads its arrays several times")
+    for name in files.keys() - {"schema.json"}:
+        _check_array(files[name])
 
-    json.loads(files["schema.json"], object_hook=check)
+
+def _check_array(file):
+    """Raise unless a .npy file holds as many values as it claims, all finite."""
+    buffer = io.BytesIO(file)
+    version = np.lib.format.read_magic(buffer)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(buffer)
+    values = np.frombuffer(buffer.read(), dtype)
+    if version != (1, 0) or values.size != math.prod(shape):
+        raise ValueError("an array claims more values than its file holds")
+    if dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError("an array has values that are not finite")
 
 
 def _smoke_test(tokenizer):
@@ -287,14 +264,14 @@ def _smoke_test(tokenizer):
     The test runs on a copy without parameters that depend on the machine or its
     packages, such as `device`: they say nothing about the file.
     """
-    if not isinstance(tokenizer, _estimators()):
+    if not isinstance(tokenizer, BaseEstimator):
         raise TypeError(f"it holds a {type(tokenizer).__name__}")
     tokenizer = copy.deepcopy(tokenizer)
-    _set_everywhere(tokenizer, device="cpu", n_candidates=1)
+    _set_everywhere(tokenizer, "device", "cpu")
+    _set_everywhere(tokenizer, "n_candidates", 1)
     estimators = [step for step in walk(tokenizer) if not isinstance(step, Pipeline)]
     for step in estimators:
-        if hasattr(step, "set_output"):
-            step.set_output(transform="default")
+        step.set_output(transform="default")
     row_shape = getattr(estimators[0], "row_shape_", (estimators[0].n_features_in_,))
     if math.prod(row_shape) > LONGEST_WINDOW:
         raise ValueError(f"it has windows of shape {row_shape}")
@@ -303,9 +280,7 @@ def _smoke_test(tokenizer):
         raise ValueError("none of its steps is fitted")
     # A value within the range of the training data: some estimators refuse others.
     names = ("offsets_", "data_min_")
-    levels = [
-        getattr(e, name) for e in estimators for name in names if hasattr(e, name)
-    ]
+    levels = [vars(e)[name] for e in estimators for name in names if name in vars(e)]
     X = np.full((1, *row_shape), np.median(levels[0]) if levels else 0.0)
     for step in steps:
         X = step.transform(X)

@@ -49,6 +49,11 @@ def test_a_block_size_set_after_fit_changes_nothing():
     assert len(segmenter.get_feature_names_out()) == 10
 
 
+def test_a_bool_is_no_number():
+    with pytest.raises(ValueError, match=r"'block_size' parameter .* Got True"):
+        BlockSegmenter(True).fit(np.ones((2, 10)))
+
+
 def test_bad_blocks():
     segmenter = BlockSegmenter(5).fit(np.ones((2, 10)))
     with pytest.raises(ValueError, match=r"shape \(5, 2\).*shape \(2, 5\)"):

@@ -270,6 +270,7 @@ def test_broken_records(record, damage, error, message):
         ({"channel": True}, "no channel True"),
         ({"window_length": 1001}, "1000 samples, fewer than window_length=1001"),
         ({"window_length": 0}, "window_length=0"),
+        ({"window_length": True}, "window_length=True"),
         ({"window_length": 2.5}, r"window_length=2\.5"),
         ({"scale": "lead"}, "scale='lead'"),
         ({"missing": "ignore"}, "missing='ignore'"),

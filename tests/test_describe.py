@@ -290,7 +290,7 @@ def test_windows_are_not_changed(tokenizer, ecg):
     assert describe(tokenizer, X).mse == np.mean((X - X_hat) ** 2)
 
 
-@pytest.mark.parametrize("fs", [0, -1, math.nan, math.inf, "360"])
+@pytest.mark.parametrize("fs", [0, -1, math.nan, math.inf, "360", True])
 def test_invalid_frequencies_are_refused(fs):
     quantizer = BinQuantizer(8).fit(ramp())
     with pytest.raises(ValueError, match=f"fs={fs!r}: expected a number"):

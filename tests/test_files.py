@@ -248,7 +248,7 @@ def test_no_folder_is_written_through_a_link(tmp_path, name, resume):
         (b"[]", "is not a x file"),
         (b'{"format": "y", "version": 1}', "is not a x file"),
         (b'{"format": "x"}', "has version None of the format"),
-        (b'{"format": "x", "version": 2}', "use the release that wrote it"),
+        (b'{"format": "x", "version": 2}', "use the release of sktok that wrote it"),
     ],
 )
 def test_other_json_is_refused(tmp_path, content, message):

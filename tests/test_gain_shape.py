@@ -22,13 +22,7 @@ from sktok import (
     VectorQuantizer,
     make_tokenizer,
 )
-from sktok._gain_shape import (
-    companded_offsets,
-    gain_and_shape,
-    limits,
-    logarithmic_gains,
-    typical_range,
-)
+from sktok._gain_shape import gain_and_shape, learn_bins
 from sktok._steps import walk
 from sktok.metrics import neg_reconstruction_mse, reconstruct
 
@@ -60,10 +54,7 @@ def fitted(ecg):
 )
 def test_shapes_are_within_0_and_1_and_restore_the_window(windows, n_bins, dtype):
     windows = windows.astype(dtype)
-    lowest, highest = limits(windows)
-    typical = typical_range(highest - lowest)
-    offsets = companded_offsets(lowest, typical, n_bins)
-    gains = logarithmic_gains(highest - offsets[0], typical, n_bins)
+    offsets, gains = learn_bins(windows, n_bins)
     offset, gain, shapes = gain_and_shape(windows, offsets, gains)
     assert shapes.dtype == dtype
     assert shapes.min() >= 0

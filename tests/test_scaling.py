@@ -101,7 +101,16 @@ def test_bad_inverse():
 
 @pytest.mark.parametrize(
     "feature_range",
-    [(1.0, 0.0), (1.0, 1.0), (0, 1, 2), ("a", 1), (0, np.inf), (np.nan, 1), (0, 1e40)],
+    [
+        (1.0, 0.0),
+        (1.0, 1.0),
+        (0, 1, 2),
+        ("a", 1),
+        (False, True),
+        (0, np.inf),
+        (np.nan, 1),
+        (0, 1e40),
+    ],
 )
 def test_bad_range(feature_range):
     with pytest.raises(ValueError, match=r"two finite numbers with low < high"):

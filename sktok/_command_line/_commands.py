@@ -15,6 +15,7 @@ from sktok import __version__, make_tokenizer
 from sktok._command_line._facts import as_lines, corpus_facts, tokenizer_facts
 from sktok._files import whole_folder
 from sktok.corpus import read_corpus, write_corpus
+from sktok.corpus._reader import read_record
 from sktok.datasets import load_wfdb
 from sktok.datasets._wfdb import LONGEST_GAPS, record_names
 from sktok.metrics import describe
@@ -29,38 +30,41 @@ def fit(arguments):
             f"{out} exists: choose another name, or give --overwrite to replace a file."
         )
     _require_writable(out.parent)
-    _require_distinct(arguments.records + arguments.test)
-    train, test = _load_train_and_test(arguments)
+    paths = arguments.records + arguments.test
+    _require_distinct(paths)
+    ecg = _load_records(arguments, paths, arguments.window_length)
+    is_train = np.isin(ecg.record, record_names(paths)[: len(arguments.records)])
+    n_train = is_train.sum()  # the records of --test follow
     tokenizer = make_tokenizer(
         arguments.block_size,
         arguments.n_tokens,
         max_steps=arguments.max_steps,
         random_state=arguments.seed,
         verbose=_is_verbose(arguments),
-    ).fit(train.data)
+    ).fit(ecg.data[:n_train])
     tokenizer.set_params(tokenize__verbose=0)
     save(tokenizer, out)
     print(as_lines(tokenizer_facts(out, tokenizer)))
-    print(f"\nOn the training records:\n{_describe(tokenizer, train)}")
-    if test:
-        print(f"\nOn the records of --test:\n{_describe(tokenizer, test)}")
+    train, test = slice(n_train), slice(n_train, None)
+    print(f"\nOn the training records:\n{_describe(tokenizer, ecg, train)}")
+    if arguments.test:
+        print(f"\nOn the records of --test:\n{_describe(tokenizer, ecg, test)}")
 
 
 def tokenize(arguments):
     """Write the tokens of records as a corpus."""
     _require_distinct(arguments.records)
-    names = record_names(arguments.records)
-    for name in arguments.validation_records or ():
-        if name not in names:
-            raise ValueError(
-                f"--validation-records names {name}, but the records are "
-                f"{', '.join(names)}."
-            )
+    names, held_out = record_names(arguments.records), arguments.validation_records
+    if not set(held_out or ()) <= set(names):
+        raise ValueError(
+            f"--validation-records names {', '.join(held_out)}, but the records are "
+            f"{', '.join(names)}."
+        )
     corpus = write_corpus(
         arguments.out,
         arguments.records,
         _load_tokenizer(arguments.tokenizer),
-        validation=arguments.validation_records or arguments.validation,
+        validation=held_out or arguments.validation,
         channel=arguments.channel,
         scale=arguments.scale,
         verbose=_is_verbose(arguments),
@@ -74,11 +78,11 @@ def decode(arguments):
     tokenizer = _load_tokenizer(arguments.tokenizer)
     corpus.vocabulary.check(tokenizer)
     records = _by_wfdb_name(corpus.records)
+    names = tqdm(records, unit="record", disable=not _is_verbose(arguments))
     with whole_folder(arguments.out) as staged:
-        for name, record in tqdm(
-            records.items(), unit="record", disable=not _is_verbose(arguments)
-        ):
-            _write_record(staged, name, record, _decoded(record, corpus, tokenizer))
+        for name in names:
+            signal = _decoded(records[name], corpus, tokenizer)
+            _write_record(staged, name, records[name], signal)
     print(as_lines({"folder": str(arguments.out), "records": len(records)}))
 
 
@@ -87,9 +91,7 @@ def inspect(arguments):
     path, description = arguments.path, None
     if path.is_dir():
         if arguments.records:
-            raise ValueError(
-                f"{path} is a folder: to measure records, give the file of a tokenizer."
-            )
+            raise ValueError(f"{path} is a folder, expected the file of a tokenizer.")
         facts = corpus_facts(path, read_corpus(path))
     else:
         tokenizer = _load_tokenizer(path)
@@ -97,17 +99,17 @@ def inspect(arguments):
         if arguments.records:
             ecg = _load_records(arguments, arguments.records, facts["window_length"])
             description = _describe(tokenizer, ecg)
-    if not arguments.json:
+    if arguments.json:
+        if description:
+            facts["on_records"] = {
+                name: None if value in (math.inf, -math.inf) else value
+                for name, value in asdict(description).items()
+            }
+        print(json.dumps(facts, indent=2, allow_nan=False))
+    else:
         print(as_lines(facts))
         if description:
             print(f"\nOn these records:\n{description}")
-        return
-    if description:
-        facts["on_records"] = {
-            name: None if value in (math.inf, -math.inf) else value
-            for name, value in asdict(description).items()
-        }
-    print(json.dumps(facts, indent=2, allow_nan=False))
 
 
 def _is_verbose(arguments):
@@ -143,20 +145,6 @@ def _load_records(arguments, paths, window_length):
     )
 
 
-def _load_train_and_test(arguments):
-    """Two Bunches of the same frequency and unit; the second is None without --test."""
-    train = _load_records(arguments, arguments.records, arguments.window_length)
-    if not arguments.test:
-        return train, None
-    test = _load_records(arguments, arguments.test, arguments.window_length)
-    if (test.fs, test.unit) != (train.fs, train.unit):
-        raise ValueError(
-            f"The records of --test have fs={test.fs} and unit={test.unit!r}, expected "
-            f"{train.fs} and {train.unit!r} as in training: resample or convert them."
-        )
-    return train, test
-
-
 def _load_tokenizer(path):
     if Path(f"{path}.hea").is_file():
         raise ValueError(f"{path} is a record, expected the file of a tokenizer.")
@@ -170,8 +158,10 @@ def _load_tokenizer(path):
         raise
 
 
-def _describe(tokenizer, ecg):
-    return describe(tokenizer, ecg.data, fs=ecg.fs, unit=ecg.unit, groups=ecg.record)
+def _describe(tokenizer, ecg, rows=slice(None)):
+    """Describe the tokenizer on rows of a Bunch."""
+    X, groups = ecg.data[rows], ecg.record[rows]
+    return describe(tokenizer, X, fs=ecg.fs, unit=ecg.unit, groups=groups)
 
 
 def _by_wfdb_name(records):
@@ -196,19 +186,16 @@ def _by_wfdb_name(records):
 
 def _decoded(record, corpus, tokenizer):
     """The signal of a record, with NaN where it has no windows."""
-    length = corpus.vocabulary.window_length
-    ids = corpus[record["split"]][record["first"] :][: record["n_ids"]]
+    ids, _, starts = read_record(corpus, record)
     windows = corpus.vocabulary.decode_signal(ids, tokenizer)
-    starts = np.concatenate([s + length * np.arange(n) for s, n in record["runs"]])
-    n_samples = int(starts.max()) + length
-    is_possible = starts.min() >= 0 and n_samples - windows.size <= LONGEST_GAPS
-    if len(windows) != len(starts) or not is_possible:
+    n_samples = int(starts.max()) + windows.shape[1]
+    if starts.min() < 0 or n_samples - windows.size > LONGEST_GAPS:
         raise ValueError(
-            f"The ids of record {record['record']} do not match its windows, or the "
-            "windows have impossible positions: write the corpus again."
+            f"The windows of record {record['record']} have impossible positions: "
+            "write the corpus again."
         )
     signal = np.full(n_samples, np.nan)
-    signal[starts[:, np.newaxis] + np.arange(length)] = windows
+    signal[starts[:, np.newaxis] + np.arange(windows.shape[1])] = windows
     return signal
 
 
@@ -224,8 +211,7 @@ def _write_record(folder, name, record, signal):
         sig_name=[record.get("lead") or "ECG"],
         p_signal=signal[:, np.newaxis],
         fmt=["16"],
-        adc_gain=[1.0] if is_empty else None,
-        baseline=[0] if is_empty else None,
+        **({"adc_gain": [1.0], "baseline": [0]} if is_empty else {}),
         comments=[f"decoded from tokens by sktok {__version__}"],
         write_dir=str(folder),
     )

@@ -1,72 +1,18 @@
 """Arguments and help of the command line.
 
-Nothing slow is imported here, so that ``--help`` and wrong usage are answered at once.
+Each public function after `build_parser` defines the command of its name: its docstring
+is the help. Nothing slow is imported here, so that ``--help`` and wrong usage are
+answered at once.
 """
 
 import argparse
 from functools import partial
+from inspect import cleandoc
 from pathlib import Path
 
 from sktok import __version__
 
 _TOKENIZER = "tokenizer that `fit` or sktok.persistence.save wrote"
-_QUIET = "show no progress; without a terminal, none is shown"
-
-_FIT = """\
-Train the recommended tokenizer (sktok.make_tokenizer) on WFDB records.
-
-Writes FILE, which `tokenize`, `decode` and sktok.persistence.load read; it loads
-without executing code. Prints rate and distortion on the training records. No patient
-is held out: to measure them on unseen patients, name their records by --test.
-
-All records are held in memory. For larger archives, see sktok.streaming.
-
-example:
-  sktok fit mitdb/101 mitdb/106 --test mitdb/100 --out ecg.skops"""
-
-_TOKENIZE = """\
-Turn WFDB records into the corpus of a language model.
-
-Writes FOLDER, as sktok.corpus.write_corpus does: train.bin and val.bin, the ids of the
-records in sequence, flat uint16 (or uint32) for numpy.memmap; corpus.json, the
-vocabulary; and records.jsonl, the position of each record. A window with invalid
-samples becomes <missing>. `decode` and sktok.corpus.read_corpus read the folder.
-
-FOLDER must not exist. It appears when it is complete. To continue after an
-interruption, run the same command again.
-
-A tokenizer does not store its sampling frequency: use records with that of the training
-records. Each record counts as one patient: if patients have several, use write_corpus
-with groups=.
-
-example:
-  sktok tokenize mitdb/100 --tokenizer ecg.skops --out corpus"""
-
-_DECODE = """\
-Turn a corpus of tokens back into WFDB records.
-
-Writes FOLDER, with one WFDB record for each record of the corpus: one lead in 16 bits,
-with the name, unit and sampling frequency of the original. Characters that WFDB does
-not allow in names become _. Sample i corresponds to sample i of the original. Samples
-of missing windows are invalid (NaN). After --scale record, values are from 0 to 1,
-because a corpus does not store the limits of each record.
-
-FOLDER must not exist. It appears when it is complete.
-
-example:
-  sktok decode corpus --tokenizer ecg.skops --out decoded"""
-
-_INSPECT = """\
-Show the properties of a tokenizer or of a corpus.
-
-For a tokenizer: vocabulary, windows and training; with records, also rate, distortion
-and warnings on these records. For a corpus: vocabulary, records and patients. Prints
-text, or JSON, and writes nothing.
-
-examples:
-  sktok inspect ecg.skops
-  sktok inspect ecg.skops mitdb/100
-  sktok inspect corpus --json"""
 
 
 def build_parser():
@@ -81,35 +27,37 @@ def build_parser():
     )
     parser.add_argument("--version", action="version", version=f"sktok {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_fit(_add_command(commands, "fit", _FIT))
-    _add_tokenize(_add_command(commands, "tokenize", _TOKENIZE))
-    _add_decode(_add_command(commands, "decode", _DECODE))
-    _add_inspect(_add_command(commands, "inspect", _INSPECT))
+    for define in (fit, tokenize, decode, inspect):
+        text = cleandoc(define.__doc__ or "")  # python -OO removes docstrings
+        command = commands.add_parser(
+            define.__name__,
+            help=text.partition(".\n")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        define(command)
     return parser
 
 
-def _add_command(commands, name, description):
-    return commands.add_parser(
-        name,
-        help=description.partition(".\n")[0],
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def fit(parser):
+    """Train the recommended tokenizer (sktok.make_tokenizer) on WFDB records.
 
+    Writes FILE, which `tokenize`, `decode` and sktok.persistence.load read; it loads
+    without executing code. Prints rate and distortion on the training records. No patient
+    is held out: to measure them on unseen patients, name their records by --test.
 
-def _add_fit(parser):
+    All records are held in memory. For larger archives, see sktok.streaming.
+
+    example:
+      sktok fit mitdb/101 mitdb/106 --test mitdb/100 --out ecg.skops
+    """
     _add_records(parser, "+")
     _add_missing(parser)
+    _add_output(parser, "FILE")
     add = parser.add_argument
-    add("--out", required=True, metavar="FILE", type=Path, help="file to write")
     add("--overwrite", action="store_true", help="replace FILE if it exists")
-    add(
-        "--test",
-        nargs="+",
-        default=[],
-        metavar="RECORD",
-        help="records to evaluate the tokenizer on; they are not trained on",
-    )
+    text = "records to evaluate the tokenizer on; they are not trained on"
+    add("--test", nargs="+", default=[], metavar="RECORD", help=text)
     for name, kind, default, meaning in (
         ("--block-size", _count, 10, "samples in a block, which becomes a token"),
         ("--n-tokens", partial(_count, least=2), 256, "size of the vocabulary"),
@@ -119,37 +67,74 @@ def _add_fit(parser):
     ):
         text = f"{meaning} (default: %(default)s)"
         add(name, type=kind, default=default, metavar="N", help=text)
-    add("--quiet", action="store_true", help=_QUIET)
 
 
-def _add_tokenize(parser):
+def tokenize(parser):
+    """Turn WFDB records into the corpus of a language model.
+
+    Writes FOLDER, as sktok.corpus.write_corpus does: train.bin and val.bin, the ids of the
+    records in sequence, flat uint16 (or uint32) for numpy.memmap; corpus.json, the
+    vocabulary; and records.jsonl, the position of each record. A window with invalid
+    samples becomes <missing>. `decode` and sktok.corpus.read_corpus read the folder.
+
+    FOLDER must not exist. It appears when it is complete. To continue after an
+    interruption, run the same command again.
+
+    A tokenizer does not store its sampling frequency: use records with that of the training
+    records. Each record counts as one patient: if patients have several, use write_corpus
+    with groups=.
+
+    example:
+      sktok tokenize mitdb/100 --tokenizer ecg.skops --out corpus
+    """
     _add_records(parser, "+")
-    _add_conversion(parser)
-    split = parser.add_mutually_exclusive_group()
-    split.add_argument(
-        "--validation",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="approximate share of the records that go to val.bin, chosen by a hash of "
-        "their names (default: %(default)s)",
+    _add_tokenizer(parser)
+    _add_output(parser, "FOLDER")
+    add = parser.add_mutually_exclusive_group().add_argument
+    text = (
+        "approximate share of the records that go to val.bin, chosen by a hash of "
+        "their names (default: %(default)s)"
     )
-    split.add_argument(
-        "--validation-records",
-        nargs="+",
-        metavar="NAME",
-        help="names of the records that go to val.bin, without folder unless two "
-        "records share a name",
+    add("--validation", type=float, default=0.0, metavar="SHARE", help=text)
+    text = (
+        "names of the records that go to val.bin, without folder unless two records "
+        "share a name"
     )
+    add("--validation-records", nargs="+", metavar="NAME", help=text)
 
 
-def _add_decode(parser):
+def decode(parser):
+    """Turn a corpus of tokens back into WFDB records.
+
+    Writes FOLDER, with one WFDB record for each record of the corpus: one lead in 16 bits,
+    with the name, unit and sampling frequency of the original. Characters that WFDB does
+    not allow in names become _. Sample i corresponds to sample i of the original. Samples
+    of missing windows are invalid (NaN). After --scale record, values are from 0 to 1,
+    because a corpus does not store the limits of each record.
+
+    FOLDER must not exist. It appears when it is complete.
+
+    example:
+      sktok decode corpus --tokenizer ecg.skops --out decoded
+    """
     text = "folder of a corpus that `tokenize` wrote"
     parser.add_argument("corpus", metavar="CORPUS", type=Path, help=text)
-    _add_conversion(parser)
+    _add_tokenizer(parser)
+    _add_output(parser, "FOLDER")
 
 
-def _add_inspect(parser):
+def inspect(parser):
+    """Show the properties of a tokenizer or of a corpus.
+
+    For a tokenizer: vocabulary, windows and training; with records, also rate, distortion
+    and warnings on these records. For a corpus: vocabulary, records and patients. Prints
+    text, or JSON, and writes nothing.
+
+    examples:
+      sktok inspect ecg.skops
+      sktok inspect ecg.skops mitdb/100
+      sktok inspect corpus --json
+    """
     text = f"{_TOKENIZER}, or the folder of a corpus"
     parser.add_argument("path", metavar="FILE", type=Path, help=text)
     _add_records(parser, "*")
@@ -159,39 +144,35 @@ def _add_inspect(parser):
 
 def _add_records(parser, nargs):
     """Records, and how they are read."""
+    add = parser.add_argument
     text = "path of a WFDB record, without extension"
-    parser.add_argument("records", nargs=nargs, metavar="RECORD", help=text)
-    parser.add_argument(
-        "--channel",
-        type=lambda text: int(text) if text.isdecimal() else text,
-        default=0,
-        metavar="LEAD",
-        help="name of the lead, or its index from 0 (default: %(default)s)",
+    add("records", nargs=nargs, metavar="RECORD", help=text)
+    text = "name of the lead, or its index from 0 (default: %(default)s)"
+    add("--channel", type=_name_or_index, default=0, metavar="LEAD", help=text)
+    text = (
+        "scale each record to [0, 1] by its smallest and largest sample; use a "
+        "tokenizer with the option that it was trained with (default: keep the unit)"
     )
-    parser.add_argument(
-        "--scale",
-        choices=["record"],
-        help="scale each record to [0, 1] by its smallest and largest sample; use a "
-        "tokenizer with the option that it was trained with (default: keep the unit)",
-    )
+    add("--scale", choices=["record"], help=text)
 
 
 def _add_missing(parser):
-    parser.add_argument(
-        "--missing",
-        choices=["raise", "drop"],
-        default="raise",
-        help="windows with invalid samples: raise an error, or drop them (default: "
-        "%(default)s)",
-    )
+    text = "raise an error on windows with invalid samples, or drop them "
+    text += "(default: %(default)s)"
+    choices = ["raise", "drop"]
+    parser.add_argument("--missing", choices=choices, default="raise", help=text)
 
 
-def _add_conversion(parser):
-    """What `tokenize` and `decode` have in common."""
+def _add_tokenizer(parser):
     add = parser.add_argument
     add("--tokenizer", required=True, metavar="FILE", type=Path, help=_TOKENIZER)
-    add("--out", required=True, metavar="FOLDER", type=Path, help="folder to write")
-    add("--quiet", action="store_true", help=_QUIET)
+
+
+def _add_output(parser, kind):
+    add, text = parser.add_argument, f"{kind.lower()} to write"
+    add("--out", required=True, metavar=kind, type=Path, help=text)
+    text = "show no progress; without a terminal, none is shown"
+    add("--quiet", action="store_true", help=text)
 
 
 def _count(text, least=1):
@@ -204,3 +185,7 @@ def _count(text, least=1):
 
 def _auto_or_count(text):
     return text if text == "auto" else _count(text)
+
+
+def _name_or_index(text):
+    return int(text) if text.isdecimal() else text

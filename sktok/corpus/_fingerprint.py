@@ -12,7 +12,7 @@ from numbers import Integral, Real
 import numpy as np
 from joblib import hash as joblib_hash
 
-from sktok._estimator import is_fitted
+from sktok._estimator import is_fitted, learned_attributes
 from sktok._steps import steps_of
 
 # Parameters and attributes of scikit-learn that do not change the output after `fit`.
@@ -88,11 +88,7 @@ def _digest_of_estimator(estimator):
     if hasattr(estimator, "_fingerprint_state") and is_fitted(estimator):
         state = estimator._fingerprint_state()
     else:
-        state = estimator.get_params(deep=False) | {
-            name: value
-            for name, value in vars(estimator).items()
-            if name[-1] == "_" != name[0]
-        }
+        state = estimator.get_params(deep=False) | learned_attributes(estimator)
         state = {name: v for name, v in state.items() if name not in _IGNORED}
     return _combine(type(estimator).__name__, _digest(state))
 

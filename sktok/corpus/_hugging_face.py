@@ -8,7 +8,7 @@ import numpy as np
 
 from sktok._files import whole_folder
 from sktok._rows import LONGEST_WINDOW
-from sktok.corpus._reader import SPLITS, read_corpus
+from sktok.corpus._reader import SPLITS, read_corpus, read_record
 from sktok.corpus._vocabulary import require_int
 
 
@@ -70,16 +70,15 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
     ...     [len(row["input_ids"]) for row in rows][:3]  # the first begins with <bos>
     [201, 200, 200]
     """
-    datasets = _import("datasets")
+    datasets, ArrowWriter = (
+        _import("datasets"),
+        _import("datasets.arrow_writer").ArrowWriter,
+    )
     require_int("windows_per_row", windows_per_row, 1, LONGEST_WINDOW)
     corpus = corpus if isinstance(corpus, Mapping) else read_corpus(corpus)
+    ids, text = datasets.List(datasets.Value("uint32")), datasets.Value("string")
     features = datasets.Features(
-        {
-            "input_ids": datasets.List(datasets.Value("uint32")),
-            "record": datasets.Value("string"),
-            "start": datasets.Value("int64"),
-            "group": datasets.Value("string"),
-        }
+        input_ids=ids, record=text, start=datasets.Value("int64"), group=text
     )
     with whole_folder(folder) as staged, _progress_bars(datasets, verbose):
         splits = {}
@@ -88,9 +87,7 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
             if not entries:
                 continue
             path = str(staged / f"{split}.arrow")
-            with datasets.arrow_writer.ArrowWriter(
-                path=path, features=features
-            ) as writer:
+            with ArrowWriter(path=path, features=features) as writer:
                 for entry in entries:
                     writer.write_batch(_rows_of(entry, corpus, windows_per_row))
                 writer.finalize()
@@ -115,20 +112,13 @@ def _progress_bars(datasets, verbose):
 
 def _rows_of(entry, corpus, windows_per_row):
     """The rows of a record: ids, record, first sample, patient."""
-    vocabulary = corpus.vocabulary
-    ids = np.asarray(corpus[entry["split"]][entry["first"] :][: entry["n_ids"]])
-    window_starts = vocabulary._window_starts(vocabulary._validate_ids(ids))
-    runs = np.array(entry["runs"])
-    if len(window_starts) != runs[:, 1].sum():
-        raise ValueError(
-            f"The ids of record {entry['record']} do not match its number of windows: "
-            "they are damaged. Write the corpus again."
-        )
-    within_run = np.concatenate([np.arange(n_windows) for n_windows in runs[:, 1]])
-    samples = np.repeat(*runs.T) + within_run * vocabulary.window_length
+    ids, places, samples = read_record(corpus, entry)
+    within_run = np.concatenate(
+        [np.arange(n_windows) for _, n_windows in entry["runs"]]
+    )
     first = np.flatnonzero(within_run % windows_per_row == 0)  # window of each row
     # A run begins with <bos> or <sep>, which belongs to its first row.
-    cuts = window_starts[first] - (within_run[first] == 0)
+    cuts = places[first] - (within_run[first] == 0)
     rows = np.split(ids, cuts[1:])
     return {
         "input_ids": rows,
@@ -179,17 +169,13 @@ def write_auto_tokenizer(folder, vocabulary):
     [1, 22]
     """
     transformers, tokenizers = _import("transformers"), _import("tokenizers")
-    texts = vocabulary.id_to_token
-    ids = {text: index for index, text in enumerate(texts)}
+    ids = {text: index for index, text in enumerate(vocabulary.id_to_token)}
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids))
     words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=words,
-        pad_token=texts[vocabulary.pad_id],
-        bos_token=texts[vocabulary.bos_id],
-        eos_token=texts[vocabulary.eos_id],
-        sep_token=texts[vocabulary.sep_id],
-        additional_special_tokens=[texts[vocabulary.missing_id]],
+        **{f"{name}_token": f"<{name}>" for name in ("pad", "bos", "eos", "sep")},
+        additional_special_tokens=["<missing>"],
         clean_up_tokenization_spaces=False,
     )
     with whole_folder(folder) as staged:

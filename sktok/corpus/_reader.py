@@ -11,6 +11,8 @@ from sktok.corpus._vocabulary import FORMAT_VERSION, Vocabulary
 
 JOURNAL = "records.jsonl"
 SPLITS = ("train", "val")
+_TYPES = {"record": str, "group": str, "fs": float | None}
+_TYPES |= {"unit": str | None, "lead": str | None}
 
 
 def read_corpus(folder):
@@ -62,42 +64,41 @@ def read_corpus(folder):
     folder = Path(folder)
     path = folder / "corpus.json"
     settings = read_json(path, expected="sktok.corpus", version=FORMAT_VERSION)
-    records, _ = read_journal(folder)
+    records, n_ids, _ = read_journal(folder)
     vocabulary = Vocabulary._from_dict(settings.get("vocabulary"), path)
-    if settings.get("dtype") != vocabulary.dtype.str:
+    dtype = vocabulary.dtype
+    if settings.get("dtype") != dtype.str:
         raise ValueError(
-            f"{folder} has ids of dtype {settings.get('dtype')}, expected "
-            f"{vocabulary.dtype.str}, the byte order of this machine: write the corpus "
-            "again on this machine."
+            f"{folder} has ids of dtype {settings.get('dtype')}, expected {dtype.str}, "
+            "the byte order of this machine: write the corpus again on this machine."
         )
     corpus = Bunch(vocabulary=vocabulary, records=records)
-    for name, expected in sizes(records, vocabulary.dtype).items():
-        path = folder / name
-        size = path.stat().st_size
+    for split in SPLITS:
+        path = folder / f"{split}.bin"
+        size, expected = path.stat().st_size, n_ids[split] * dtype.itemsize
         if size != expected:
             raise ValueError(
                 f"{path} has {size} bytes, expected {expected}: it is damaged. Write "
                 "the corpus again."
             )
-        corpus[path.stem] = (
-            np.memmap(path, vocabulary.dtype, mode="r")
-            if size
-            else np.empty(0, vocabulary.dtype)
-        )
+        ids = np.memmap(path, dtype, mode="r") if size else np.empty(0, dtype)
+        corpus[split] = ids
     return corpus
 
 
-def sizes(entries, dtype):
-    """Size in bytes of each file of ids, by name."""
-    return {
-        f"{split}.bin": dtype.itemsize
-        * sum(entry["n_ids"] for entry in entries if entry["split"] == split)
-        for split in SPLITS
-    }
-
-
 def read_journal(folder):
-    """Read the entries of the complete lines of the journal, and their bytes."""
+    """The entries of the complete lines of the journal, and what they count.
+
+    Returns
+    -------
+    entries : list of dict
+
+    n_ids : dict of str to int
+        The number of ids in each split.
+
+    n_bytes : int
+        The size of the complete lines.
+    """
     path = folder / JOURNAL
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}.")
@@ -113,7 +114,32 @@ def read_journal(folder):
             )
         n_ids[entry["split"]] += entry["n_ids"]
         entries.append(entry)
-    return entries, len(content)
+    return entries, n_ids, len(content)
+
+
+def read_record(corpus, entry):
+    """Read the ids of a record.
+
+    Returns
+    -------
+    ids : ndarray of int
+        The ids of the record.
+
+    places, samples : ndarray of int
+        For each window, the index of its first id, and of its first sample.
+    """
+    vocabulary = corpus.vocabulary
+    ids = np.asarray(corpus[entry["split"]][entry["first"] :][: entry["n_ids"]])
+    places = vocabulary._window_starts(vocabulary._validate_ids(ids))
+    length = vocabulary.window_length
+    samples = [first + length * np.arange(n) for first, n in entry["runs"]]
+    samples = np.concatenate(samples)
+    if len(samples) != len(places):
+        raise ValueError(
+            f"The ids of record {entry['record']} do not match its windows: they are "
+            "damaged. Write the corpus again."
+        )
+    return ids, places, samples
 
 
 def _is_entry(entry):
@@ -122,12 +148,8 @@ def _is_entry(entry):
         runs = entry["runs"]
         numbers = [entry["first"], entry["n_ids"], *chain(*runs)]
         return (
-            isinstance(entry["record"], str)
-            and isinstance(entry["group"], str)
+            all(isinstance(entry[key], kind) for key, kind in _TYPES.items())
             and entry["split"] in SPLITS
-            and isinstance(entry["fs"], float | None)
-            and isinstance(entry["unit"], str | None)
-            and isinstance(entry["lead"], str | None)
             and all(type(n) is int and abs(n) < 2**63 for n in numbers)
             and all(n_windows > 0 for _, n_windows in runs)
             # <bos>, <eos>, <sep> between runs, and at least one id for each window

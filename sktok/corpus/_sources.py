@@ -28,7 +28,7 @@ def iterate_records(source, channel, scale, window_length):
     """
     if isinstance(source, str | os.PathLike | Mapping) or hasattr(source, "__array__"):
         source = [source]
-    names, windows, first_window = {}, [], None
+    names, windows = {}, {}
     if isinstance(source, list | tuple):  # record_names needs all paths at once
         paths = [item for item in source if isinstance(item, str | os.PathLike)]
         names = dict(zip(paths, record_names(paths), strict=True))
@@ -40,12 +40,12 @@ def iterate_records(source, channel, scale, window_length):
         elif isinstance(item, Mapping):
             yield from _records_of_bunch(item)
         elif np.ndim(item) == 1:
-            first_window = first_window or str(position)
-            windows.append(item)
+            windows[str(position)] = item
         else:
             yield str(position), str(position), partial(Bunch, data=item)
-    if windows:  # np.ma.stack keeps the masks
-        yield first_window, first_window, lambda: Bunch(data=np.ma.stack(windows))
+    if windows:
+        first, data = next(iter(windows)), list(windows.values())
+        yield first, first, lambda: Bunch(data=np.ma.stack(data))  # keeps the masks
 
 
 def _records_of_bunch(ecg):

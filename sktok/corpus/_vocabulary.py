@@ -4,10 +4,15 @@ from dataclasses import asdict, dataclass
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils import check_array
 
 from sktok._files import read_json, write_json
-from sktok._rows import LONGEST_WINDOW, refuse_masks_and_dates, validate_tokens
+from sktok._rows import (
+    LONGEST_WINDOW,
+    check_tokens,
+    is_number,
+    refuse_masks_and_dates,
+    validate_tokens,
+)
 from sktok._steps import unwrap, vocabulary_size
 from sktok.corpus._fingerprint import fingerprint
 
@@ -17,8 +22,7 @@ _SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<sep>", "<missing>")
 
 def require_int(name, value, low, high):
     """The value as a Python int; raise unless it is an int from `low` to `high`."""
-    is_int = isinstance(value, Integral) and not isinstance(value, bool)
-    if not (is_int and low <= value <= high):
+    if not (is_number(value, Integral) and low <= value <= high):
         raise ValueError(f"{name}={value!r}: expected an int from {low} to {high}.")
     return int(value)
 
@@ -163,22 +167,14 @@ class Vocabulary:
             If a token is outside the vocabulary, or rows have another length.
         """
         tokens = np.asarray(refuse_masks_and_dates(tokens))
-        if tokens.dtype.kind not in "iu":
-            raise TypeError(f"tokens have dtype {tokens.dtype}, expected integers.")
-        if tokens.ndim != 2 or tokens.shape[1] != self.tokens_per_window:
-            raise ValueError(
-                f"tokens have shape {tokens.shape}, expected (n_windows, "
-                f"{self.tokens_per_window}), as transform returns them."
-            )
-        missing = (tokens == -1).all(axis=1)
-        if not missing.all():
-            validate_tokens(tokens[~missing], self.n_tokens, self.tokens_per_window)
-        ids = tokens.astype(self.dtype)
-        ids += len(_SPECIAL_TOKENS)
-        ids[missing, 0] = self.missing_id
-        keep = np.ones(ids.shape, dtype=bool)
-        keep[missing, 1:] = False
-        return ids[keep]
+        if not len(tokens):
+            return np.empty(0, self.dtype)
+        missing = (tokens == -1).all(axis=-1, keepdims=True)
+        tokens = np.where(missing, 0, tokens)
+        tokens = validate_tokens(tokens, self.n_tokens, self.tokens_per_window)
+        ids = np.where(missing, self.missing_id, tokens + len(_SPECIAL_TOKENS))
+        is_first = np.arange(self.tokens_per_window) == 0
+        return ids[~missing | is_first].astype(self.dtype)
 
     def decode(self, ids):
         """Turn a sequence of ids into the tokens of windows: the inverse of `encode`.
@@ -206,8 +202,7 @@ class Vocabulary:
         tokens = np.full((len(starts), self.tokens_per_window), -1, dtype=np.int64)
         present = ids[starts] != self.missing_id
         places = starts[present, np.newaxis] + np.arange(self.tokens_per_window)
-        tokens[present] = ids[places]
-        tokens[present] -= len(_SPECIAL_TOKENS)
+        tokens[present] = ids[places] - len(_SPECIAL_TOKENS)
         return tokens
 
     def decode_signal(self, ids, tokenizer):
@@ -255,9 +250,8 @@ class Vocabulary:
         found = fingerprint(tokenizer)
         if found != self.fingerprint:
             raise ValueError(
-                f"The ids were made by a tokenizer with fingerprint "
-                f"{self.fingerprint[:12]}…, but this tokenizer has {found[:12]}…: its "
-                "tokens have another meaning. Load the tokenizer that made the ids."
+                f"The tokenizer has the fingerprint {found[:12]}…, expected "
+                f"{self.fingerprint[:12]}…. Load the tokenizer that made the ids."
             )
 
     def to_json(self, path):
@@ -317,28 +311,15 @@ class Vocabulary:
     def _validate_ids(self, ids):
         ids = np.asarray(refuse_masks_and_dates(ids))
         if ids.ndim != 1:
-            raise ValueError(
-                f"ids have shape {ids.shape}, expected one sequence: decode the rows "
-                "one by one."
-            )
-        if not len(ids):
-            return np.empty(0, self.dtype)  # an empty list becomes an array of floats
-        ids = check_array(ids, dtype=None, ensure_2d=False, input_name="ids")
-        if ids.dtype.kind not in "iu":
-            raise TypeError(f"ids have dtype {ids.dtype}, expected integers.")
-        if ids.min() < 0 or ids.max() >= len(self):
-            raise ValueError(
-                f"ids run from {ids.min()} to {ids.max()}, outside the vocabulary of "
-                f"{len(self)} ids (0 to {len(self) - 1}): do they come from a model "
-                "with another vocabulary?"
-            )
-        return ids
+            message = f"ids have shape {ids.shape}, expected one sequence."
+            raise ValueError(f"{message} Decode the rows one by one.")
+        return check_tokens(ids, len(self)) if len(ids) else np.empty(0, np.int64)
 
     def _window_starts(self, ids):
         """Indices at which the complete and the missing windows of `ids` begin."""
         is_token = ids >= len(_SPECIAL_TOKENS)
-        n_before = np.cumsum(is_token)
-        within = ~is_token & (n_before % self.tokens_per_window > 0)
+        n_open = np.cumsum(is_token) % self.tokens_per_window  # of the current window
+        within = ~is_token & (n_open > 0)
         if within.any():
             at = int(within.argmax())
             raise ValueError(
@@ -346,7 +327,6 @@ class Vocabulary:
                 f"within a window of {self.tokens_per_window} tokens: cut ids between "
                 "windows, and suppress special tokens when the model generates."
             )
-        n_complete = n_before[-1:].sum() // self.tokens_per_window
-        present = np.flatnonzero(is_token)[:: self.tokens_per_window][:n_complete]
-        missing = np.flatnonzero(ids == self.missing_id)
-        return np.sort(np.concatenate([present, missing]))
+        is_first = is_token & (n_open == 1 % self.tokens_per_window)
+        starts = np.flatnonzero(is_first | (ids == self.missing_id))
+        return starts[:-1] if n_open[-1:].any() else starts  # the last is incomplete

@@ -2,17 +2,16 @@
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Iterable
-from numbers import Real
 
 import numpy as np
 from sklearn.utils import check_array
+from tqdm import tqdm
 
 from sktok._files import read_json, sync, whole_folder, write_json
-from sktok._rows import FLOATS, require_fs
-from sktok.corpus._reader import JOURNAL, SPLITS, read_corpus, read_journal, sizes
+from sktok._rows import FLOATS, is_number, require_fs
+from sktok.corpus._reader import JOURNAL, SPLITS, read_corpus, read_journal
 from sktok.corpus._sources import iterate_records
 from sktok.corpus._vocabulary import FORMAT_VERSION, Vocabulary, require_int
 
@@ -111,8 +110,6 @@ def write_corpus(
     ...     corpus.train.shape  # 432 windows of 25 tokens, between <bos> and <eos>
     (10802,)
     """
-    from tqdm import tqdm
-
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     validation = _validate_share(validation)
     if not isinstance(channel, str):
@@ -127,36 +124,37 @@ def write_corpus(
         "vocabulary": vocabulary._as_dict(),
     }
     groups = {str(record): str(group) for record, group in (groups or {}).items()}
-    records = tqdm(
-        iterate_records(source, channel, scale, vocabulary.window_length),
-        total=len(source) if isinstance(source, list | tuple) else None,
-        unit="record",
-        disable=not verbose,
-    )
+    records = iterate_records(source, channel, scale, vocabulary.window_length)
+    total = len(source) if isinstance(source, list | tuple) else None
+    records = tqdm(records, total=total, unit="record", disable=not verbose)
     with whole_folder(folder, resume=True) as staged:
-        entries = _resume(staged, settings)
-        written, seen = {entry["record"]: entry for entry in entries}, set()
+        written, seen = _resume(staged, settings), set()
         for record, group, load in records:
             if record in seen:
                 raise ValueError(f"source holds two records of the name {record!r}.")
             seen.add(record)
             group = groups.get(record, group)
-            if record in written:
-                _require_same_group(written[record], group)
-                continue
-            entry, ids = _encode_record(record, load(), tokenizer, vocabulary)
-            _require_same_units(entry, entries)
-            entry |= {"group": group, "split": _split_of(group, validation)}
-            entries.append(_append(staged, entry, ids))
-        _require_all_records(entries, seen, groups, staged)
-    _warn_of_unintended_split(entries, validation)
-    return read_corpus(folder)
+            if record not in written:
+                facts, ids = _encode_record(record, load(), tokenizer, vocabulary)
+                _require_same_units(record, facts, written.values())
+                split = _split_of(group, validation)
+                entry = {"record": record, "group": group, "split": split, **facts}
+                written[record] = _append(staged, entry, ids)
+            elif written[record]["group"] != group:
+                raise ValueError(
+                    f"An interrupted call assigned record {record} to patient "
+                    f"{written[record]['group']}, this call to patient {group}: use "
+                    f"the same groups, or delete {staged} to start again."
+                )
+        _require_all_records(seen, written, groups, staged)
+    corpus = read_corpus(folder)
+    _warn_of_unintended_split(corpus.records, validation)
+    return corpus
 
 
 def _validate_share(validation):
     """`validation` as JSON stores it: a float, or a sorted list of names."""
-    is_number = isinstance(validation, Real) and not isinstance(validation, bool)
-    if is_number and 0 <= validation <= 1:
+    if is_number(validation) and 0 <= validation <= 1:
         return float(validation)
     if not isinstance(validation, str) and isinstance(validation, Iterable):
         return sorted(map(str, validation))
@@ -177,72 +175,59 @@ def _split_of(group, validation):
 
 
 def _encode_record(record, ecg, tokenizer, vocabulary):
-    """The entry of a record in the journal, without its place, and its ids."""
-    length = vocabulary.window_length
-    windows = _validate_windows(record, ecg["data"], length)
-    tokens = np.full((len(windows), vocabulary.tokens_per_window), -1)
-    present = ~np.isnan(windows).any(axis=1)
-    if present.any():
-        try:
+    """The facts of a record for the journal, and its ids."""
+    try:
+        windows = _validate_windows(ecg["data"], vocabulary.window_length)
+        tokens = np.full((len(windows), vocabulary.tokens_per_window), -1)
+        present = ~np.isnan(windows).any(axis=1)
+        if present.any():
             tokens[present] = tokenizer.transform(windows[present])
-        except ValueError as error:
-            error.add_note(f"The error is in record {record}.")
-            raise
-    start = np.asarray(ecg.get("start", np.arange(len(windows)) * length))
-    start = start.astype(np.int64, casting="same_kind")
-    first = np.append(0, np.flatnonzero(np.diff(start) != length) + 1)  # of each run
+        start = np.arange(len(windows)) * vocabulary.window_length
+        start = np.asarray(ecg.get("start", start))
+        start = start.astype(np.int64, casting="same_kind")
+        require_fs(ecg.get("fs"))
+    except (TypeError, ValueError) as error:
+        error.add_note(f"The error is in record {record}.")
+        raise
+    is_gap = np.diff(start) != vocabulary.window_length
+    first = np.append(0, np.flatnonzero(is_gap) + 1)  # window of each run
     ids = [[vocabulary.bos_id]]
     for run in np.split(tokens, first[1:]):
         ids += [vocabulary.encode(run), [vocabulary.sep_id]]
     ids[-1] = [vocabulary.eos_id]
     n_windows = np.diff(first, append=len(start))
     fs, unit, lead = (ecg.get(key) for key in ("fs", "unit", "lead"))
-    require_fs(fs)
-    entry = {
-        "record": record,
+    facts = {
         "runs": np.column_stack([start[first], n_windows]).tolist(),
         "unit": None if unit is None else str(unit),
         "fs": None if fs is None else float(fs),
         "lead": None if lead is None else str(lead[0]),
     }
-    return entry, np.concatenate(ids).astype(vocabulary.dtype, copy=False)
+    return facts, np.concatenate(ids).astype(vocabulary.dtype, copy=False)
 
 
-def _validate_windows(record, windows, length):
+def _validate_windows(windows, length):
     """Windows as floats, NaN where samples are masked."""
-    shape = np.shape(windows)
-    if len(shape) != 2 or shape[1] != length or not shape[0]:
-        raise ValueError(
-            f"Record {record} has windows of shape {shape}, expected at least one "
-            f"window of {length} samples, (n_windows, {length}), as seen in fit."
-        )
     dtype = np.asarray(windows).dtype
     if dtype.kind in "cmM":
-        raise TypeError(f"Record {record} has dtype {dtype}, expected real numbers.")
+        raise TypeError(f"The windows have dtype {dtype}, expected real numbers.")
     if np.ma.isMaskedArray(windows):
         windows = windows.astype(np.float64).filled(np.nan)
-    return check_array(
-        windows, dtype=FLOATS, ensure_all_finite="allow-nan", input_name=record
-    )
-
-
-def _require_same_group(entry, group):
-    """Raise if an interrupted call assigned a record to another patient."""
-    if entry["group"] != group:
+    windows = check_array(windows, dtype=FLOATS, ensure_all_finite="allow-nan")
+    if windows.shape[1] != length:
         raise ValueError(
-            f"An interrupted call assigned record {entry['record']} to patient "
-            f"{entry['group']}, this call to patient {group}: use the same groups, or "
-            "delete the hidden folder to start again."
+            f"The windows have {windows.shape[1]} samples, expected {length} as in fit."
         )
+    return windows
 
 
-def _require_same_units(entry, entries):
+def _require_same_units(record, facts, entries):
     """Raise if a record differs from the earlier ones in sampling frequency or unit."""
     for key in ("fs", "unit"):
-        known = next((e for e in entries if e[key] is not None), entry)
-        if entry[key] not in (None, known[key]):
+        known = next((e for e in entries if e[key] is not None), facts)
+        if facts[key] not in (None, known[key]):
             raise ValueError(
-                f"Record {entry['record']} has {key}={entry[key]!r}, and record "
+                f"Record {record} has {key}={facts[key]!r}, and record "
                 f"{known['record']} has {key}={known[key]!r}: resample or convert it."
             )
 
@@ -260,67 +245,61 @@ def _append(staged, entry, ids):
 
 
 def _resume(staged, settings):
-    """Entries that an interrupted call wrote; an incomplete record is cut off."""
-    entries, n_bytes = [], 0
-    if (staged / JOURNAL).exists():
-        entries, n_bytes = read_journal(staged)
+    """The entries that an interrupted call wrote; an incomplete record is cut off."""
+    (staged / JOURNAL).touch()
+    entries, n_ids, n_bytes = read_journal(staged)
+    path = staged / "corpus.json"
     if not entries:
-        for path in staged.iterdir():
-            path.unlink()
-        write_json(staged / "corpus.json", settings)
-        for name in (*sizes([], np.dtype(settings["dtype"])), JOURNAL):
-            (staged / name).touch()
-        return []
-    found = read_json(
-        staged / "corpus.json", expected="sktok.corpus", version=FORMAT_VERSION
-    )
+        for file in staged.iterdir():
+            file.unlink()
+        write_json(path, settings)
+    found = read_json(path, expected="sktok.corpus", version=FORMAT_VERSION)
     other = [key for key in settings if found.get(key) != settings[key]]
     if other:
         raise ValueError(
             f"{staged} holds an interrupted corpus with another {', '.join(other)}: "
             "use the same settings, or delete this folder to start again."
         )
-    files = sizes(entries, np.dtype(settings["dtype"])) | {JOURNAL: n_bytes}
-    for name, size in files.items():
-        if (staged / name).stat().st_size < size:
-            raise ValueError(
-                f"{staged / name} is too short: delete {staged} to start again."
-            )
-        os.truncate(staged / name, size)
-    return entries
+    itemsize = np.dtype(settings["dtype"]).itemsize
+    sizes = {f"{split}.bin": itemsize * n for split, n in n_ids.items()}
+    for name, size in (sizes | {JOURNAL: n_bytes}).items():
+        with open(staged / name, "ab") as file:
+            if file.tell() < size:
+                raise ValueError(
+                    f"{file.name} is too short: delete {staged} to start again."
+                )
+            file.truncate(size)
+    return {entry["record"]: entry for entry in entries}
 
 
-def _require_all_records(entries, seen, groups, staged):
+def _require_all_records(seen, written, groups, staged):
     """Raise if the source has no record, or lacks one that is written or named."""
-    if not entries:
+    if not seen:
         raise ValueError("source holds no record: give at least one.")
-    lost = sorted({entry["record"] for entry in entries} - seen)
-    if lost:
-        raise ValueError(
-            f"An interrupted call wrote the records {', '.join(lost)}, which source "
-            f"does not hold: give all records, or delete {staged} to start again."
-        )
-    unknown = sorted(set(groups) - seen)
-    if unknown:
-        raise ValueError(
-            f"groups names the records {', '.join(unknown)}, which source does not "
-            "hold: the name of a WFDB record is the last part of its path, that of an "
-            "array its position."
-        )
+    for who, names, advice in (
+        ("An interrupted call wrote", written, f"give all, or delete {staged}"),
+        ("groups names", groups, "use the names that `source` describes"),
+    ):
+        unknown = sorted(set(names) - seen)
+        if unknown:
+            raise ValueError(
+                f"{who} the records {', '.join(unknown)}, which source does not hold: "
+                f"{advice}."
+            )
 
 
 def _warn_of_unintended_split(entries, validation):
     """Warn of unknown patients, and of a share that leaves a split empty."""
-    patients = sorted({entry["group"] for entry in entries})
-    is_share = isinstance(validation, float)
-    unknown = [] if is_share else sorted(set(validation) - set(patients))
+    patients = {entry["group"] for entry in entries}
+    is_share, n_splits = (
+        isinstance(validation, float),
+        len({e["split"] for e in entries}),
+    )
+    unknown = [] if is_share else sorted(set(validation) - patients)
     if unknown:
-        warnings.warn(
-            f"validation names {', '.join(unknown)}, but the patients are "
-            f"{', '.join(patients)}.",
-            stacklevel=3,
-        )
-    if is_share and 0 < validation < 1 and len({e["split"] for e in entries}) == 1:
+        message = f"validation names {', '.join(unknown)}, who have no records."
+        warnings.warn(message, stacklevel=3)
+    if is_share and 0 < validation < 1 and n_splits == 1:
         warnings.warn(
             f"validation={validation} puts all {len(patients)} patients into one "
             "split: name the patients for validation, or give [] for none.",

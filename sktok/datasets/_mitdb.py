@@ -107,17 +107,33 @@ def fetch_mitdb(
     >>> from sktok.datasets import fetch_mitdb
     >>> fit, test = fetch_mitdb("ds1"), fetch_mitdb("ds2")  # doctest: +SKIP
     """
-    records = _records_of(split)
+    is_named = isinstance(split, str | None)
+    records = _SPLITS.get(split, []) if is_named else list(split)
+    if not records or not set(records) <= set(_SPLITS[None]):
+        raise ValueError(
+            f"split={split!r}: expected None, 'ds1', 'ds2' or a list of some of "
+            f"{', '.join(_SPLITS[None])}."
+        )
     if data_home is None:
         data_home = os.environ.get("SKTOK_DATA") or "~/sktok_data"
     folder = Path(data_home).expanduser() / "mitdb"
-    absent = [name for name in records if not (folder / f"{name}.hea").exists()]
-    may_be_partial = _is_name(split) and not (folder / _DOWNLOADED).exists()
-    if absent and (absent == records or not may_be_partial):
-        if not download_if_missing:
-            raise OSError(_not_there(absent, folder, "download_if_missing=False"))
-        for name in absent:
-            _download(name, folder)
+    absent = _absent(records, folder)
+    may_be_partial = is_named and not (folder / _DOWNLOADED).exists()
+    if absent == records or not may_be_partial:
+        try:
+            if absent and not download_if_missing:
+                raise OSError("download_if_missing=False")
+            for name in absent:
+                _download(name, folder)
+        except OSError as error:
+            absent = ", ".join(_absent(records, folder))
+            raise OSError(
+                f"The MIT-BIH records {absent} are not in {folder} and were not "
+                f"downloaded ({error}). Put their .hea, .dat and .atr files there by "
+                "hand, from https://physionet.org/content/mitdb/1.0.0/, or give the "
+                "folder that contains mitdb/ with data_home= or the environment "
+                "variable SKTOK_DATA."
+            ) from error
         absent = []
     records = [name for name in records if name not in absent]
     ecg = load_wfdb(
@@ -132,27 +148,8 @@ def fetch_mitdb(
     return ecg
 
 
-def _is_name(split):
-    return split is None or isinstance(split, str)
-
-
-def _records_of(split):
-    records = _SPLITS.get(split, []) if _is_name(split) else list(split)
-    if not records or not set(records) <= set(_SPLITS[None]):
-        raise ValueError(
-            f"split={split!r}: expected None, 'ds1', 'ds2' or a list of some of "
-            f"{', '.join(_SPLITS[None])}."
-        )
-    return records
-
-
-def _not_there(records, folder, reason):
-    return (
-        f"The MIT-BIH records {', '.join(records)} are not in {folder} and were not "
-        f"downloaded ({reason}). Put their .hea, .dat and .atr files there by hand, "
-        "from https://physionet.org/content/mitdb/1.0.0/, or give the folder that "
-        "contains mitdb/ with data_home= or the environment variable SKTOK_DATA."
-    )
+def _absent(records, folder):
+    return [name for name in records if not (folder / f"{name}.hea").exists()]
 
 
 def _download(name, folder):
@@ -162,14 +159,11 @@ def _download(name, folder):
     folder.mkdir(parents=True, exist_ok=True)
     files = [f"{name}.{extension}" for extension in ("dat", "atr", "hea")]
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".mitdb-") as staging:
-        try:
-            for file in files:
-                response = requests.get(_URL + file, timeout=_TIMEOUT)
-                response.raise_for_status()
-                with whole_file(Path(staging, file)) as staged:
-                    staged.write(response.content)
-        except OSError as error:
-            raise OSError(_not_there([name], folder, error)) from error
+        for file in files:
+            response = requests.get(_URL + file, timeout=_TIMEOUT)
+            response.raise_for_status()
+            with whole_file(Path(staging, file)) as staged:
+                staged.write(response.content)
         for channel in (0, 1):
             read_lead(Path(staging, name), channel)  # raises unless it is complete
         (folder / _DOWNLOADED).touch()

@@ -7,11 +7,13 @@ trusted: their numbers are compared with the files before memory is allocated.
 
 import errno
 import os
+from itertools import accumulate
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 
+from sktok._rows import is_number
 from sktok.datasets._windows import Signal, to_bunch
 
 LONGEST_GAPS = 2**28  # samples of NaN in a record: two gigabytes, six days at 500 Hz
@@ -100,14 +102,15 @@ def load_wfdb(
     if not paths:
         raise ValueError("paths is empty: give at least one record.")
     records = record_names(paths)
-    return to_bunch(
-        (read_lead(path, channel) for path in paths),
-        records,
-        _patients(records, groups),
-        window_length=window_length,
-        scale=scale,
-        missing=missing,
-    )
+    groups = records if groups is None else [str(group) for group in groups]
+    if len(groups) != len(records):
+        raise ValueError(
+            f"groups has {len(groups)} patients for {len(records)} records: give one "
+            "patient for each record."
+        )
+    signals = (read_lead(path, channel) for path in paths)
+    options = {"window_length": window_length, "scale": scale, "missing": missing}
+    return to_bunch(signals, records, groups, **options)
 
 
 def record_names(paths):
@@ -116,18 +119,6 @@ def record_names(paths):
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     return names
-
-
-def _patients(records, groups):
-    """The patient of each record."""
-    if groups is None:
-        return records
-    if len(groups) != len(records):
-        raise ValueError(
-            f"groups has {len(groups)} patients for {len(records)} records: give one "
-            "patient for each record."
-        )
-    return [str(group) for group in groups]
 
 
 class _RecordError(ValueError):
@@ -151,9 +142,9 @@ def read_lead(path, channel):
         The whole lead, at its own sampling frequency, NaN where it is invalid.
     """
     path = Path(path)
-    if not _header_file(path).is_file():
+    if not Path(f"{path}.hea").is_file():
         stem = path.with_suffix("")
-        hint = f", such as {stem}" if _header_file(stem).is_file() else ""
+        hint = f", such as {stem}" if Path(f"{stem}.hea").is_file() else ""
         raise FileNotFoundError(
             f"There is no WFDB header {path}.hea: give the path of the record's files "
             f"without extension{hint}."
@@ -176,7 +167,7 @@ def read_lead(path, channel):
 
 def _read_lead(path, channel):
     header = _read_header(path)
-    if not _has_segments(header):
+    if not hasattr(header, "n_seg"):
         index = _lead_index(path, _lead_names(header), channel)
         return _read_signal(path, header, index)
     segments = _read_segment_headers(path, header)
@@ -188,22 +179,18 @@ def _read_lead(path, channel):
 # --- headers
 
 
-def _header_file(path):
-    return path.with_name(path.name + ".hea")
-
-
 def _read_header(path):
     """Read a header with wfdb, after checking that this takes bounded time."""
     import wfdb
 
-    file = _require_file(_header_file(path))
+    file = _require_file(Path(f"{path}.hea"))
     if "::" in os.path.abspath(path):
         raise _RecordError(
             f"{path} has :: in its name, which wfdb reads as two paths: rename it."
         )
     if file.stat().st_size > _LARGEST_HEADER:
         raise _RecordError(f"{file} is larger than any header: give a WFDB record.")
-    lines = [line.strip() for line in file.read_bytes().splitlines()]
+    lines = map(bytes.strip, file.read_bytes().splitlines())
     lines = [line for line in lines if line and line[:1] != b"#"]
     most = _MOST_SEGMENTS if lines and b"/" in lines[0] else _MOST_LEADS
     if len(lines) > most or max(map(len, lines), default=0) > _LONGEST_LINE:
@@ -221,25 +208,19 @@ def _require_file(file):
     return file
 
 
-def _has_segments(header):
-    return hasattr(header, "n_seg")
-
-
 def _read_segment_headers(path, header):
     """The headers of all segments, with None for a gap."""
-    names = [name for name in header.seg_name if name != "~"]
-    n_different = len(set(names))
-    if n_different < len(names) or len(header.seg_name) != header.n_seg:
+    names = header.seg_name
+    n_different = len(set(names) - {"~"}) + names.count("~")
+    if not n_different == len(names) == header.n_seg:
         raise _RecordError(
             f"The header of {path} says that it has {header.n_seg} segments, but it "
-            f"names {len(header.seg_name)}, {n_different} of them different: copy it "
-            "again."
+            f"names {len(names)}, {n_different} of them different: copy it again."
         )
     segments = [
-        None if name == "~" else _read_header(path.with_name(name))
-        for name in header.seg_name
+        None if name == "~" else _read_header(path.with_name(name)) for name in names
     ]
-    if any(map(_has_segments, segments)):
+    if any(hasattr(segment, "n_seg") for segment in segments):
         raise _RecordError(f"A segment of {path} has segments itself: copy it again.")
     leads = {tuple(_lead_names(segment)) for segment in segments if segment}
     if header.layout == "fixed" and len(leads) > 1:
@@ -257,8 +238,7 @@ def _lead_names(header):
 def _lead_index(path, leads, channel):
     if isinstance(channel, str) and channel in leads:
         return leads.index(channel)
-    is_index = isinstance(channel, Integral) and not isinstance(channel, bool)
-    if is_index and 0 <= channel < len(leads):
+    if is_number(channel, Integral) and 0 <= channel < len(leads):
         return int(channel)
     raise _RecordError(
         f"Record {path.name} has no channel {channel!r}: its {len(leads)} leads are "
@@ -274,9 +254,8 @@ def _read_signal(path, header, index):
     import wfdb
 
     _check_signal_file(path, header, index)
-    record = wfdb.rdrecord(
-        str(path), channels=[index], physical=False, smooth_frames=False
-    )
+    options = {"physical": False, "smooth_frames": False}
+    record = wfdb.rdrecord(str(path), channels=[index], **options)
     _verify_checksum(path, record, index)
     with np.errstate(over="ignore"):  # infinity is refused below
         record.dac(expanded=True, inplace=True)
@@ -307,8 +286,7 @@ def _check_signal_file(path, header, index):
     if n_samples > most or skew > (header.sig_len or most):
         raise _RecordError(
             f"{file} has {n_bytes} bytes, but its header counts {n_samples} samples, "
-            f"shifted by {skew}: one of the two files is truncated or damaged; copy "
-            "both again."
+            f"shifted by {skew}: a file is truncated or damaged, copy both again."
         )
 
 
@@ -317,9 +295,8 @@ def _verify_checksum(path, record, index):
     expected, found = record.checksum[0], record.calc_checksum(expanded=True)[0]
     if expected is not None and (expected - found) % 65_536:
         raise _RecordError(
-            f"The samples of channel {index} of {path} add up to the checksum {found}, "
-            f"but its header says {expected % 65_536}: a file is damaged; copy it "
-            "again."
+            f"Channel {index} of {path} has the checksum {found}, but its header says "
+            f"{expected % 65_536}: a file is damaged, copy it again."
         )
 
 
@@ -331,38 +308,32 @@ def _join_segments(path, header, segments, lead, index):
 
     wfdb joins segments too, but at the rate of the slowest lead and without checks.
     """
-    pieces = []
-    for name, segment, n_frames in zip(
-        header.seg_name, segments, header.seg_len, strict=True
-    ):
-        if segment is None or not n_frames or lead not in _lead_names(segment):
-            pieces.append(None)
-            continue
-        if header.layout == "variable":
-            index = _lead_names(segment).index(lead)
-        signal = _read_signal(path.with_name(name), segment, index)
-        if len(signal.samples) != n_frames * segment.samps_per_frame[index]:
-            raise _RecordError(
-                f"Segment {name} of {path} has another length than the header of the "
-                "record says: copy both again."
-            )
-        pieces.append(signal)
-    kinds = {(piece.fs, piece.unit) for piece in pieces if piece}
+    pieces, ends = {}, list(accumulate(header.seg_len))
+    for i, (name, segment) in enumerate(zip(header.seg_name, segments, strict=True)):
+        names = _lead_names(segment) if segment and header.seg_len[i] else []
+        if lead in names:
+            index = names.index(lead) if header.layout == "variable" else index
+            pieces[i] = piece = _read_signal(path.with_name(name), segment, index)
+            rate = round(piece.fs / header.fs)  # samples in a frame
+            if len(piece.samples) != rate * header.seg_len[i]:
+                raise _RecordError(
+                    f"Segment {name} of {path} has another length than the header of "
+                    "the record says: copy both again."
+                )
+    kinds = {(piece.fs, piece.unit) for piece in pieces.values()}
     if len(kinds) != 1:
         raise _RecordError(
             f"The segments of {path} hold lead {lead} with {len(kinds)} pairs of "
             f"sampling frequency and unit, {kinds}, expected one: load them one by one."
         )
-    fs, unit = kinds.pop()
-    n_samples = [round(fs / header.fs) * n_frames for n_frames in header.seg_len]
-    n_missing = sum(n for n, piece in zip(n_samples, pieces, strict=True) if not piece)
+    n_missing = rate * ends[-1] - sum(len(piece.samples) for piece in pieces.values())
     if n_missing > LONGEST_GAPS:
         raise _RecordError(
             f"The header of {path} leaves gaps of {n_missing} samples between "
             f"segments, more than {LONGEST_GAPS}: load the segments one by one."
         )
-    samples = [
-        piece.samples if piece else np.full(n, np.nan)
-        for n, piece in zip(n_samples, pieces, strict=True)
-    ]
-    return Signal(np.concatenate(samples), fs, unit, lead)
+    samples = np.full(rate * ends[-1], np.nan)
+    for i, piece in pieces.items():
+        end = rate * ends[i]
+        samples[end - len(piece.samples) : end] = piece.samples
+    return Signal(samples, *kinds.pop(), lead)

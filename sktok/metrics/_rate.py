@@ -1,12 +1,11 @@
 """Rate: the number of bits that tokens cost."""
 
-import math
 from numbers import Integral
 
 import numpy as np
 from scipy.stats import entropy
 
-from sktok._rows import refuse_masks_and_dates
+from sktok._rows import check_tokens, is_number
 
 
 def neg_bits_per_sample(estimator, X, y=None):
@@ -47,8 +46,7 @@ def neg_bits_per_sample(estimator, X, y=None):
     -1.0
     """
     tokens = np.asarray(estimator.transform(X))
-    tokens_per_sample = tokens[0].size / math.prod(np.shape(X)[1:])
-    return -token_entropy(tokens) * tokens_per_sample
+    return -token_entropy(tokens) * (tokens.size / np.size(X))
 
 
 def token_entropy(tokens):
@@ -83,7 +81,7 @@ def token_entropy(tokens):
     >>> token_entropy([[0, 1], [2, 3]])
     2.0
     """
-    _, count = np.unique(as_tokens(tokens), return_counts=True)
+    _, count = np.unique(check_tokens(tokens), return_counts=True)
     return float(entropy(count, base=2))
 
 
@@ -114,22 +112,6 @@ def token_usage(tokens, n_tokens):
     >>> token_usage([[0, 1], [1, 0]], n_tokens=256)
     0.0078125
     """
-    used = np.unique(as_tokens(tokens))
-    if not isinstance(n_tokens, Integral):
+    if not is_number(n_tokens, Integral):
         raise TypeError(f"n_tokens={n_tokens!r}: expected an int.")
-    if used[0] < 0 or used[-1] >= n_tokens:
-        raise ValueError(
-            f"tokens run from {used[0]} to {used[-1]}, outside the vocabulary of "
-            f"{n_tokens} tokens: give the n_tokens_ of the tokenizer that made them."
-        )
-    return len(used) / n_tokens
-
-
-def as_tokens(tokens):
-    """Check tokens: an array of integers of any shape, not empty."""
-    tokens = np.asarray(refuse_masks_and_dates(tokens))
-    if tokens.dtype.kind not in "iu":
-        raise TypeError(f"tokens have dtype {tokens.dtype}, expected integers.")
-    if not tokens.size:
-        raise ValueError("tokens are empty, expected at least one.")
-    return tokens
+    return np.unique(check_tokens(tokens, n_tokens)).size / n_tokens

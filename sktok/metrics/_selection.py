@@ -3,9 +3,10 @@
 import math
 import warnings
 from functools import partial
-from numbers import Real
 
 import numpy as np
+
+from sktok._rows import is_number
 
 
 def lowest_rate_within(
@@ -56,32 +57,31 @@ def lowest_rate_within(
     ...     refit=lowest_rate_within(0.001),
     ... )
     """
-    if not (isinstance(max_mse, Real) and max_mse > 0):
+    if not (is_number(max_mse) and max_mse > 0):
         raise ValueError(f"max_mse={max_mse!r}: expected a number above 0.")
     return partial(_lowest_rate_within, max_mse=max_mse, rate=rate, mse=mse)
 
 
 def _lowest_rate_within(cv_results, *, max_mse, rate, mse):
     bits, error = mean_rate_and_mse(cv_results, rate=rate, mse=mse)
-    rated = np.isfinite(bits) & np.isfinite(error)
-    if not rated.any():
+    rated = np.flatnonzero(np.isfinite(bits) & np.isfinite(error))
+    if not rated.size:
         raise ValueError(
             "No candidate has both a rate and an error: set "
             'error_score="raise" to see why the fits or the scorers fail.'
         )
-    bits, error = (np.where(rated, values, np.inf) for values in (bits, error))
-    within = error <= max_mse
-    if not within.any():
-        warnings.warn(
-            f"No candidate has an error within {max_mse:.3g}: the lowest, "
-            f"{error.min():.3g}, is chosen (root mean squares of "
-            f"{math.sqrt(max_mse):.3g} and {math.sqrt(error.min()):.3g}). Allow a "
-            "larger error, or search smaller blocks or larger vocabularies.",
-            stacklevel=2,
-        )
-        return int(error.argmin())
-    cheapest = np.lexsort([error, np.where(within, bits, np.inf)])
-    return int(cheapest[0])
+    within = [index for index in rated if error[index] <= max_mse]
+    if within:
+        return int(min(within, key=lambda index: (bits[index], error[index])))
+    best = rated[error[rated].argmin()]
+    warnings.warn(
+        f"No candidate has an error within {max_mse:.3g}: the lowest, {error[best]:.3g}"
+        f", is chosen (root mean squares of {math.sqrt(max_mse):.3g} and "
+        f"{math.sqrt(error[best]):.3g}). Allow a larger error, or search smaller "
+        "blocks or larger vocabularies.",
+        stacklevel=2,
+    )
+    return int(best)
 
 
 def mean_rate_and_mse(cv_results, *, rate, mse):

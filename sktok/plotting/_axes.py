@@ -8,10 +8,10 @@ from sktok._rows import require_fs
 
 # Squares of ECG paper: seconds, millivolts, line width, opacity
 _SQUARES = (0.04, 0.1, 0.4, 0.25), (0.2, 0.5, 0.7, 0.4)
+_PAPER = {"colors": "#d9534f", "zorder": 0.5}  # translucent, for any background
 _MIN_SPACING = 4.5  # points between grid lines; closer lines blur into each other
 _ON_LIGHT = {"ink": "0.15", "signal": "0.65", "accent": "#8b0000", "faint": "0.85"}
 _ON_DARK = {"ink": "0.9", "signal": "0.45", "accent": "#ff9d8c", "faint": "0.25"}
-_PAPER = "#d9534f"  # translucent: pale pink on white, dark red on black
 
 
 def new_axes(n_rows=1, **kwargs):
@@ -34,11 +34,11 @@ def _palette(ax):
     return colors | {"background": background}
 
 
-def styled(ax, style, kwargs=None):
-    """A style with colours from the palette, updated by what the user gives."""
-    colors = _palette(ax)
-    named = {k: colors.get(v, v) for k, v in style.items() if "color" in k}
-    return style | named | (kwargs or {})
+def styled(ax, style, kwargs=None, **changes):
+    """A style with colours of the palette; `kwargs` of the user take precedence."""
+    style, palette = style | changes, _palette(ax)
+    colors = {k: palette.get(v, v) for k, v in style.items() if "color" in k}
+    return style | colors | (kwargs or {})
 
 
 def lightness(rgba):
@@ -77,19 +77,19 @@ class Display:
         self.figure_ = self.ax_.figure
         return self.ax_
 
-    def _add_lines(self, lines, style, kwargs=None):
+    def _add_lines(self, lines, style, kwargs=None, **changes):
         """Draw lines without changing the limits of the axes."""
         from matplotlib.collections import LineCollection
 
-        lines = LineCollection(lines, **styled(self.ax_, style, kwargs))
-        return self.ax_.add_collection(lines, autolim=False)
+        style = styled(self.ax_, style, kwargs, **changes)
+        return self.ax_.add_collection(LineCollection(lines, **style), autolim=False)
 
-    def _add_polygons(self, polygons, style, kwargs=None):
+    def _add_polygons(self, polygons, style, kwargs=None, **changes):
         """Draw polygons without changing the limits of the axes."""
         from matplotlib.collections import PolyCollection
 
-        polygons = PolyCollection(polygons, **styled(self.ax_, style, kwargs))
-        return self.ax_.add_collection(polygons, autolim=False)
+        style = styled(self.ax_, style, kwargs, **changes)
+        return self.ax_.add_collection(PolyCollection(polygons, **style), autolim=False)
 
     def _add_legend(self, handles=None):
         """Put a legend in one row above the right end of the axes, off the curves."""
@@ -109,18 +109,18 @@ class SignalDisplay(Display):
         """Seconds, or samples if the sampling frequency is not known."""
         return samples / (self.fs or 1)
 
-    def _wants_ecg_paper(self, ecg_paper):
+    def _wants_ecg_paper(self, paper):
         """Check `fs` and `ecg_paper`; whether to draw ECG paper."""
         require_fs(self.fs)
-        if ecg_paper not in ("auto", True, False):
-            raise ValueError(f'ecg_paper={ecg_paper!r}: expected "auto", True or False')
+        if paper not in ("auto", True, False):
+            raise ValueError(f'ecg_paper={paper!r}: expected "auto", True or False.')
         is_known = bool(self.fs) and self.unit == "mV"
-        if ecg_paper is True and not is_known:
+        if paper is True and not is_known:
             raise ValueError(
                 f"ecg_paper=True with fs={self.fs} and unit={self.unit!r}, expected "
                 'seconds and millivolts: give fs and unit="mV".'
             )
-        return is_known and bool(ecg_paper)
+        return is_known and bool(paper)
 
     def _draw_ecg_paper(self, seconds, millivolts, *, offset=0.0):
         """Draw the squares of ECG paper behind a part of the axes.
@@ -144,8 +144,7 @@ class SignalDisplay(Display):
             lines = [[(x, bottom), (x, top)] for x in _multiples(width, *seconds)]
             levels = offset + _multiples(height, *millivolts)
             lines += [[(left, y), (right, y)] for y in levels]
-            style = {"linewidths": linewidth, "alpha": alpha, "zorder": 0.5}
-            self._add_lines(lines, style | {"colors": _PAPER})
+            self._add_lines(lines, _PAPER, linewidths=linewidth, alpha=alpha)
 
 
 def _multiples(step, low, high):

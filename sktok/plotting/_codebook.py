@@ -1,20 +1,23 @@
 """The block that each token represents."""
 
 import math
-from numbers import Integral
 
 import numpy as np
 
-from sktok._blocks import segment
 from sktok._rows import require_fs
-from sktok.plotting._axes import Display, palette, rectangles, styled
-from sktok.plotting._fitted import block_tokens
+from sktok.plotting._axes import Display, rectangles, styled
+from sktok.plotting._fitted import block_tokens, require_count
 
 _CELL_SHAPE = 1.4  # width divided by height
 _CURVE_WIDTH, _CURVE_HEIGHT = 0.86, 0.66  # in cells; the label is above the curve
 _MIN_COLUMNS, _MIN_ROWS = 4, 2  # a few blocks are not drawn too large
 _FOOT = 0.6  # cells, for the scale bar below the grid
 _BAND = 10, 90  # percentiles
+_FRAME = {"facecolor": "faint", "alpha": 0.35, "zorder": 0.4}
+_ZERO = {"colors": "signal", "linewidths": 0.5, "zorder": 0.5}
+_BANDS = {"facecolor": "signal", "alpha": 0.5}
+_CURVES = {"colors": "accent", "linewidths": 1.2}
+_SCALE_BAR = {"colors": "ink", "linewidths": 1.2}
 
 
 class CodebookDisplay(Display):
@@ -145,23 +148,18 @@ class CodebookDisplay(Display):
             If `n_codes` is not a positive integer, `fs` is not positive, or the
             estimator does not make one token for each block.
         """
-        if not (isinstance(n_codes, Integral) and n_codes > 0):
-            raise ValueError(f"n_codes={n_codes!r}: expected an integer above 0.")
+        require_count("n_codes", n_codes)
         tokens, token_length, vocabulary, X_hat = block_tokens(estimator, X)
         blocks, tokens = _restored_blocks(X_hat, token_length), tokens.ravel()
         used, count = np.unique(tokens, return_counts=True)
         drawn = np.argsort(-count, kind="stable")[:n_codes]
         restored = [_whole(blocks[tokens == token]) for token in used[drawn]]
-        return cls(
-            used[drawn],
-            count[drawn] / tokens.size,
-            np.stack([examples.mean(axis=0) for examples in restored]),
-            np.stack([np.percentile(e, _BAND, axis=0) for e in restored], axis=1),
-            len(used),
-            len(vocabulary),
-            fs=fs,
-            unit=unit,
-        ).plot(ax=ax, **kwargs)
+        share = count[drawn] / tokens.size
+        mean = np.stack([examples.mean(axis=0) for examples in restored])
+        band = np.stack([np.percentile(e, _BAND, axis=0) for e in restored], axis=1)
+        sizes = len(used), len(vocabulary)
+        display = cls(used[drawn], share, mean, band, *sizes, fs=fs, unit=unit)
+        return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, curves_kwargs=None, bands_kwargs=None):
         """Draw a grid of blocks with their tokens and shares, all on the same scale.
@@ -188,98 +186,73 @@ class CodebookDisplay(Display):
             If `fs` is not positive.
         """
         require_fs(self.fs)
-        n_rows = max(_MIN_ROWS, math.ceil(len(self.tokens) / 8))
-        self._set_axes(ax, figsize=(8, 0.9 + 0.64 * n_rows))
-        columns, rows = self._grid()
-        self.ax_.set(xlim=(-0.04, columns), ylim=(-rows - _FOOT, 0))
-        row, left = np.divmod(np.arange(len(self.tokens)), columns)
-        bottom = -1.0 - row
-        self._draw_frames(left, bottom)
-        self._draw_curves(left, bottom, curves_kwargs, bands_kwargs)
-        self._label(left, bottom)
+        n_codes = len(self.tokens)
+        n_rows = max(_MIN_ROWS, math.ceil(n_codes / 8))
+        ax = self._set_axes(ax, figsize=(8, 0.9 + 0.64 * n_rows))
+        aspect = ax.bbox.width / ax.bbox.height / _CELL_SHAPE
+        columns = max(_MIN_COLUMNS, round(math.sqrt(n_codes * aspect)))
+        rows = max(_MIN_ROWS, math.ceil(n_codes / columns))
+        ax.set(xlim=(-0.04, columns), ylim=(-rows - _FOOT, 0))
+        row, left = np.divmod(np.arange(n_codes), columns)
+        self._draw_blocks(left, -1.0 - row, curves_kwargs, bands_kwargs)
+        self._label(left, -1.0 - row)
         self._draw_scale_bar(-rows - _FOOT + 0.1)
-        self.ax_.set_axis_off()
+        ax.set_axis_off()
         return self
 
-    def _grid(self):
-        """Numbers of columns and rows that give the cells a good shape."""
-        extent = self.ax_.get_window_extent()
-        aspect = extent.width / extent.height / _CELL_SHAPE
-        n_codes = len(self.tokens)
-        columns = max(_MIN_COLUMNS, round(math.sqrt(n_codes * aspect)))
-        return columns, max(_MIN_ROWS, math.ceil(n_codes / columns))
-
     def _scale(self):
-        """Lowest amplitude, range of amplitudes, and cells per unit of amplitude."""
+        """Lowest amplitude, range of amplitudes, and whether 0 is inside the range."""
         curves = np.stack([self.mean, *self.band])
         lowest, highest = np.nanmin(curves), np.nanmax(curves)
-        extent = highest - lowest or 1.0
-        return lowest, extent, _CURVE_HEIGHT / extent
+        return lowest, highest - lowest or 1.0, lowest < 0 < highest
 
-    def _draw_frames(self, left, bottom):
-        """Show the scale in each cell by a frame and a line at 0."""
+    def _draw_blocks(self, left, bottom, curves_kwargs, bands_kwargs):
+        """Draw mean and band in each cell, and the scale as a frame and a line at 0."""
         right, top = left + _CURVE_WIDTH, bottom + _CURVE_HEIGHT
-        colors = palette(self.ax_)
-        frames = rectangles(left, right, bottom, top)
-        self._add_polygons(frames, facecolor=colors["faint"], alpha=0.35, zorder=0.4)
-        lowest, extent, per_unit = self._scale()
-        if lowest < 0 < lowest + extent:
-            zero = bottom - lowest * per_unit
-            lines = np.transpose([[left, right], [zero, zero]])
-            self._add_lines(lines, colors=colors["signal"], linewidths=0.5, zorder=0.5)
-
-    def _draw_curves(self, left, bottom, curves_kwargs, bands_kwargs):
-        """Draw the mean and the band in each cell."""
-        curves = np.stack([self.mean, *self.band])
+        self._add_polygons(rectangles(left, right, bottom, top), _FRAME)
+        curves = np.stack([self.mean, *self.band, np.zeros_like(self.mean)])
         if curves.shape[2] == 1:  # a block of one sample is drawn as a level
             curves = np.repeat(curves, 2, axis=2)
-        lowest, _, per_unit = self._scale()
-        x = left[:, np.newaxis] + np.linspace(0, _CURVE_WIDTH, curves.shape[2])
-        mean, low, high = (curves - lowest) * per_unit + bottom[:, np.newaxis]
-        outlines = np.hstack([np.dstack([x, low]), np.dstack([x, high])[:, ::-1]])
-        colors = palette(self.ax_)
-        bands_style = styled(bands_kwargs, facecolor=colors["signal"], alpha=0.5)
-        self.bands_ = self._add_polygons(
-            [outline[np.isfinite(outline[:, 1])] for outline in outlines], **bands_style
-        )
-        curves_style = styled(curves_kwargs, colors=colors["accent"], linewidths=1.2)
-        self.curves_ = self._add_lines(np.dstack([x, mean]), **curves_style)
+        lowest, extent, has_zero = self._scale()
+        curves = (curves - lowest) * _CURVE_HEIGHT / extent + bottom[:, np.newaxis]
+        x = np.linspace(left, right, curves.shape[-1], axis=1)
+        mean, low, high, zero = np.stack(np.broadcast_arrays(x, curves), axis=-1)
+        outlines = np.hstack([low, high[:, ::-1]])
+        outlines = [outline[np.isfinite(outline[:, 1])] for outline in outlines]
+        if has_zero:
+            self._add_lines(zero, _ZERO)
+        self.bands_ = self._add_polygons(outlines, _BANDS, bands_kwargs)
+        self.curves_ = self._add_lines(mean, _CURVES, curves_kwargs)
 
     def _label(self, left, bottom):
         """Write token and share above each block, and the number of tokens on top."""
         per_cell, per_row = self._points_per_unit()
         size = min(7.5, per_cell / 7, 0.7 * (1 - _CURVE_HEIGHT) * per_row)
         y = bottom + _CURVE_HEIGHT + 0.04
-        for cell, (token, share) in enumerate(
-            zip(self.tokens, self.share, strict=True)
-        ):
+        for *cell, token, share in zip(left, y, self.tokens, self.share, strict=True):
             label = f"{token}   {100 * share:.2f} %"
-            self.ax_.text(left[cell], y[cell], label, fontsize=size, va="bottom")
-        self.ax_.set_title(
+            self.ax_.text(*cell, label, fontsize=size, va="bottom")
+        title = (
             f"the {len(self.tokens)} most frequent of {self.n_used} tokens in use; "
-            f"{self.n_tokens - self.n_used} of {self.n_tokens} never occur",
-            loc="left",
-            fontsize="medium",
+            f"{self.n_tokens - self.n_used} of {self.n_tokens} never occur"
         )
+        self.ax_.set_title(title, loc="left", fontsize="medium")
 
     def _draw_scale_bar(self, bottom):
         """Draw an amplitude and the length of a block, instead of ticks."""
         n_samples, unit = self.mean.shape[1], f" {self.unit}" if self.unit else ""
-        lowest, extent, per_unit = self._scale()
-        amplitude = _round_down(extent / 2)
-        top = bottom + amplitude * per_unit
-        upright, level = [(0, bottom), (0, top)], [(0, bottom), (_CURVE_WIDTH, bottom)]
-        ink = palette(self.ax_)["ink"]
-        self.scale_bar_ = self._add_lines([upright, level], colors=ink, linewidths=1.2)
         length = f"{n_samples} samples"
         if self.fs:
             length = f"{1000 * n_samples / self.fs:.3g} ms"
-        notes = []
-        if np.nanmax(np.ptp(self.band, axis=0)) > 1e-6 * extent:
-            notes.append("band: 10th to 90th percentile")
-        if lowest < 0 < lowest + extent:
-            notes.append(f"thin line: 0{unit}")
-        style = {"fontsize": 8, "va": "bottom", "color": ink}
+        _, extent, has_zero = self._scale()
+        amplitude = _round_down(extent / 2)
+        corner, top = (0, bottom), (0, bottom + amplitude * _CURVE_HEIGHT / extent)
+        bars = [corner, top], [corner, (_CURVE_WIDTH, bottom)]
+        self.scale_bar_ = self._add_lines(bars, _SCALE_BAR)
+        has_bands = np.nanmax(np.ptp(self.band, axis=0)) > 1e-6 * extent
+        notes = ["band: 10th to 90th percentile"] if has_bands else []
+        notes += [f"thin line: 0{unit}"] if has_zero else []
+        style = styled(self.ax_, {"color": "ink", "fontsize": 8, "va": "bottom"})
         self.ax_.text(0.06, bottom + 0.06, f"{amplitude:g}{unit}, {length}", **style)
         style |= {"ha": "right", "transform": self.ax_.transAxes}
         self.ax_.text(1, 0, "; ".join(notes), **style)
@@ -288,10 +261,8 @@ class CodebookDisplay(Display):
 def _restored_blocks(X_hat, block_size):
     """The blocks of restored windows, with NaN for the missing end of cropped ones."""
     windows = np.asarray(X_hat, dtype=float).reshape(len(X_hat), -1)
-    blocks = segment(windows, block_size)
-    n_samples = windows.shape[1] - (blocks.shape[1] - 1) * block_size
-    blocks[:, -1, n_samples:] = np.nan
-    return blocks.reshape(-1, block_size)
+    missing = (0, 0), (0, -windows.shape[1] % block_size)
+    return np.pad(windows, missing, constant_values=np.nan).reshape(-1, block_size)
 
 
 def _whole(blocks):

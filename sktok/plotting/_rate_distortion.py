@@ -1,5 +1,7 @@
 """Rate and distortion of the tokenizers of a search."""
 
+import math
+
 import numpy as np
 
 from sktok.metrics._selection import mean_rate_and_mse
@@ -11,6 +13,9 @@ _PLACES = [  # offsets of a label from its point in points, by preference
     for distance in (4, 9, 16, 24)
     for x, y in [(1, 1), (-1, -1), (1, -1), (-1, 1), (0, 2), (0, -2), (2, 0), (-2, 0)]
 ]
+_FRONT = {"color": "signal", "linewidth": 1, "where": "post"}
+_POINTS = {"color": "accent", "zorder": 3}
+_RING = {"s": 140, "facecolors": "none", "edgecolors": "ink", "label": "chosen"}
 
 
 class RateDistortionDisplay(Display):
@@ -136,14 +141,11 @@ class RateDistortionDisplay(Display):
         """
         bits, error = mean_rate_and_mse(cv_results, rate=rate, mse=mse)
         if best_index is not None and best_index not in range(len(bits)):
-            raise ValueError(
-                f"best_index={best_index!r}: expected a candidate from 0 to "
-                f"{len(bits) - 1}, or None."
-            )
+            expected = f"expected a candidate from 0 to {len(bits) - 1}, or None."
+            raise ValueError(f"best_index={best_index!r}: {expected}")
         names, labels = _names_and_labels(cv_results["params"])
-        return cls(
-            bits, error, labels, unit=unit, names=names, best_index=best_index
-        ).plot(ax=ax, **kwargs)
+        labelled = {"names": names, "unit": unit, "best_index": best_index}
+        return cls(bits, error, labels, **labelled).plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, points_kwargs=None, front_kwargs=None):
         """Draw the points, their labels, and the front.
@@ -167,39 +169,24 @@ class RateDistortionDisplay(Display):
         display : RateDistortionDisplay
             This display.
         """
-        colors = self._set_axes(ax, figsize=(8, 4))
+        ax = self._set_axes(ax, figsize=(8, 4))
         drawn = np.flatnonzero(np.isfinite(self.rate + self.mse))  # scores may be NaN
         points = np.column_stack([self.rate, self.mse])
         front = drawn[_front(*points[drawn].T)]
-        front_style = styled(
-            front_kwargs,
-            color=colors["signal"],
-            linewidth=1.0,
-            where="post",
-            label="lowest error for this rate",
-        )
-        (self.front_,) = self.ax_.step(*points[front].T, **front_style)
-        points_style = styled(
-            points_kwargs, color=colors["accent"], zorder=3, label=self.names
-        )
-        self.points_ = self.ax_.scatter(*points[drawn].T, **points_style)
+        style = styled(ax, _FRONT, front_kwargs, label="lowest error for this rate")
+        (self.front_,) = ax.step(*points[front].T, **style)
+        style = styled(ax, _POINTS, points_kwargs, label=self.names)
+        self.points_ = ax.scatter(*points[drawn].T, **style)
         self.chosen_ = None
         if self.best_index is not None:
-            ring = {"s": 140, "facecolors": "none", "edgecolors": colors["ink"]}
-            self.chosen_ = self.ax_.scatter(
-                *points[self.best_index], label="chosen", **ring
-            )
+            self.chosen_ = ax.scatter(*points[self.best_index], **styled(ax, _RING))
         self._describe_axes(is_log=(self.mse[drawn] > 0).any())
-        self._annotate(self._labelled(drawn, front), points[drawn])
+        labelled = drawn
+        if len(drawn) > _MAX_LABELS:
+            some = front[:: math.ceil(len(front) / _MAX_LABELS)]
+            labelled = drawn[np.isin(drawn, some) | (drawn == self.best_index)]
+        self._annotate(labelled, points[drawn])
         return self
-
-    def _labelled(self, drawn, front):
-        """The candidates to label: all, or the chosen one and some of the front."""
-        if len(drawn) <= _MAX_LABELS:
-            return drawn
-        some = front[:: -(-len(front) // _MAX_LABELS)]
-        chosen = [] if self.best_index is None else [self.best_index]
-        return np.intersect1d(drawn, [*some, *chosen])
 
     def _describe_axes(self, *, is_log):
         """Set scales, labels, the axis in µV, and the legend."""
@@ -229,26 +216,15 @@ class RateDistortionDisplay(Display):
         for i in candidates:
             point = self.rate[i], self.mse[i]
             text = self.ax_.annotate(self.labels[i], point, **style)
-            for place in _PLACES:
-                _move(text, place)
+            for x, y in [*_PLACES, _PLACES[0]]:  # the first one if none is free
+                ha = "left" if x > 0 else "right" if x < 0 else "center"
+                va = "bottom" if y > 0 else "top" if y < 0 else "center"
+                text.set(position=(x, y), ha=ha, va=va)
                 extent = text.get_window_extent().padded(1)
-                corners = extent.get_points()
-                is_inside = all(self.ax_.bbox.contains(*corner) for corner in corners)
+                is_inside = all(map(self.ax_.bbox.contains, *extent.get_points().T))
                 if is_inside and not extent.count_overlaps(taken):
                     break
-            else:
-                _move(text, _PLACES[0])
-            taken.append(text.get_window_extent().padded(1))
-
-
-def _move(text, place):
-    """Move a label to an offset in points from its point."""
-    x, y = place
-    text.set(
-        position=place,
-        ha="left" if x > 0 else "right" if x < 0 else "center",
-        va="bottom" if y > 0 else "top" if y < 0 else "center",
-    )
+            taken.append(extent)
 
 
 def _front(rate, mse):
@@ -261,10 +237,8 @@ def _front(rate, mse):
 def _names_and_labels(params):
     """Names of the parameters that vary, and a label for each candidate."""
     names = list(dict.fromkeys(name for candidate in params for name in candidate))
-    varying = [
-        name for name in names if len({str(p.get(name, "")) for p in params}) > 1
-    ]
-    varying = varying or names
+    values = {name: {str(p.get(name, "")) for p in params} for name in names}
+    varying = [name for name in names if len(values[name]) > 1] or names
     labels = [", ".join(str(p[n]) for n in varying if n in p) for p in params]
     return ", ".join(name.rsplit("__")[-1] for name in varying), labels
 

@@ -1,14 +1,17 @@
 """A signal and its reconstruction."""
 
-import math
-from numbers import Integral
-
 import numpy as np
 
 from sktok.metrics._distortion import validate_pair
-from sktok.plotting._axes import SignalDisplay, new_axes, palette, styled, with_unit
+from sktok.plotting._axes import SignalDisplay, new_axes, styled, with_unit
 from sktok.plotting._fitted import token_length_of, token_starts
 
+_SIGNAL = {"color": "signal", "linewidth": 2.5, "label": "signal"}
+_RECONSTRUCTION = {"color": "accent", "linewidth": 1, "label": "reconstruction"}
+_ERROR = {"color": "accent", "linewidth": 0.8}
+_ZERO = {"color": "signal", "linewidth": 0.8}
+# Marker 2 is a tick upwards.
+_TICKS = {"color": "ink", "marker": 2, "markersize": 6, "markeredgewidth": 0.7}
 _MIN_SPACING = 3.5  # points between ticks
 
 
@@ -168,14 +171,7 @@ class ReconstructionDisplay(SignalDisplay):
         signal, reconstruction = validate_pair(X, X_hat)
         starts = None
         if token_length is not None:
-            if not (isinstance(token_length, Integral) and token_length > 0):
-                raise ValueError(
-                    f"token_length={token_length!r}: expected an integer above 0 "
-                    "(samples), or None."
-                )
-            windows = np.atleast_2d(signal)
-            window_length = math.prod(windows.shape[1:])
-            starts = token_starts(len(windows), window_length, token_length)
+            starts = token_starts(np.atleast_2d(signal), token_length)
         signal, reconstruction = signal.ravel(), reconstruction.ravel()
         display = cls(signal, reconstruction, fs=fs, unit=unit, token_starts=starts)
         return display.plot(ax=ax, **kwargs)
@@ -227,75 +223,51 @@ class ReconstructionDisplay(SignalDisplay):
         """
         has_paper = self._wants_ecg_paper(ecg_paper)
         if ax is None and error_ax is None:
-            ratios = {"sharex": True, "height_ratios": [3, 1]}
-            ax, error_ax = new_axes(2, figsize=(8, 4), **ratios)
-        self._set_axes(ax)
-        self.error_ax_ = error_ax
+            rows = {"sharex": True, "height_ratios": [3, 1]}
+            ax, error_ax = new_axes(2, figsize=(8, 4), **rows)
+        ax, self.error_ax_ = self._set_axes(ax), error_ax
         time = self._to_time(np.arange(len(self.signal)))
-        self._draw_curves(time, signal_kwargs, reconstruction_kwargs)
-        self._draw_boundaries()
-        if has_paper:
-            self.ax_.locator_params(steps=[1, 2, 5, 10])  # ticks on lines of the paper
-            self._draw_ecg_paper(self.ax_.get_xlim(), self.ax_.get_ylim())
-        self._add_legend()
-        self._draw_error(time, error_kwargs)
-        return self
-
-    def _draw_curves(self, time, signal_kwargs, reconstruction_kwargs):
-        """Draw the signal, and the reconstruction on top of it."""
-        colors = palette(self.ax_)
-        signal_style = styled(
-            signal_kwargs, color=colors["signal"], linewidth=2.5, label="signal"
-        )
-        reconstruction_style = styled(
-            reconstruction_kwargs,
-            color=colors["accent"],
-            linewidth=1.0,
-            label="reconstruction",
-        )
+        reconstruction = styled(ax, _RECONSTRUCTION, reconstruction_kwargs)
         self.lines_ = [
-            *self.ax_.plot(time, self.signal, **signal_style),
-            *self.ax_.plot(time, self.reconstruction, **reconstruction_style),
+            *ax.plot(time, self.signal, **styled(ax, _SIGNAL, signal_kwargs)),
+            *ax.plot(time, self.reconstruction, **reconstruction),
         ]
-        self.ax_.set_xlabel("time (s)" if self.fs else "sample")
-        self.ax_.set_ylabel(with_unit("amplitude", self.unit))
-        self.ax_.margins(x=0)
+        ax.set_xlabel("time (s)" if self.fs else "sample")
+        ax.set_ylabel(with_unit("amplitude", self.unit))
+        ax.margins(x=0)
+        self.boundaries_ = self._draw_boundaries()
+        if has_paper:
+            ax.locator_params(steps=[1, 2, 5, 10])  # ticks on lines of the paper
+            self._draw_ecg_paper(ax.get_xlim(), ax.get_ylim())
+        self._add_legend()
+        self.error_line_ = self._draw_error(time, error_kwargs)
+        return self
 
     def _draw_boundaries(self):
         """Draw ticks along the lower edge, unless they are too close together."""
-        self.boundaries_ = None
         if self.token_starts is None:
-            return
+            return None
         starts = self._to_time(self.token_starts)
         per_unit, _ = self._points_per_unit()
         if len(starts) > 1 and per_unit * np.median(np.diff(starts)) < _MIN_SPACING:
-            return
-        (self.boundaries_,) = self.ax_.plot(
-            starts,
-            np.zeros(len(starts)),
-            color=palette(self.ax_)["ink"],
-            marker=2,  # a tick upwards
-            markersize=6,
-            markeredgewidth=0.7,
-            linestyle="",
-            transform=self.ax_.get_xaxis_transform(),
-            label="start of a token",
-        )
+            return None
+        style = styled(self.ax_, _TICKS, linestyle="", label="start of a token")
+        lower_edge, y = self.ax_.get_xaxis_transform(), np.zeros(len(starts))
+        return self.ax_.plot(starts, y, transform=lower_edge, **style)[0]
 
     def _draw_error(self, time, error_kwargs):
         """Draw reconstruction minus signal, in µV if the signal is in mV."""
-        self.error_line_ = None
-        if self.error_ax_ is None:
-            return
+        ax = self.error_ax_
+        if ax is None:
+            return None
         unit, factor = ("µV", 1000) if self.unit == "mV" else (self.unit, 1)
         error = factor * (self.reconstruction - self.signal)
-        ax, colors = self.error_ax_, palette(self.error_ax_)
-        ax.axhline(0, color=colors["signal"], linewidth=0.8)
-        style = styled(error_kwargs, color=colors["accent"], linewidth=0.8)
-        (self.error_line_,) = ax.plot(time, error, **style)
+        ax.axhline(0, **styled(ax, _ZERO))
+        (line,) = ax.plot(time, error, **styled(ax, _ERROR, error_kwargs))
         ax.set(xlabel=self.ax_.get_xlabel(), ylabel=with_unit("error", unit))
         ax.margins(x=0)
         if self.ax_.get_shared_x_axes().joined(self.ax_, ax):
             self.ax_.tick_params(labelbottom=False)
             self.ax_.xaxis.label.set_visible(False)
             ax.figure.align_ylabels([self.ax_, ax])
+        return line

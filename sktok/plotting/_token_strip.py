@@ -6,23 +6,16 @@ from numbers import Real
 import numpy as np
 
 from sktok.metrics._distortion import validate_pair
-from sktok.plotting._axes import (
-    SignalDisplay,
-    background,
-    lightness,
-    palette,
-    rectangles,
-    styled,
-    with_unit,
-)
+from sktok.plotting._axes import SignalDisplay, lightness, rectangles, styled, with_unit
 from sktok.plotting._fitted import block_tokens, token_starts
 
 _SECONDS_PER_ROW = 3.0
 _SAMPLES_PER_ROW = 1000  # if the sampling frequency is not known
 _MAX_ROWS = 30  # without an explicit length of a row
 _CELL_HEIGHT, _GAP = 0.14, 0.06  # relative to the height of a row
-_FONT_SIZE = 6.0  # points
 _MIN_WIDTH = 3.5  # points of a cell with visible edges
+_CELLS = {"cmap": "cividis", "linewidth": 0.6}
+_NUMBERS = {"size": 6, "ha": "center", "va": "center_baseline"}
 
 
 class TokenStripDisplay(SignalDisplay):
@@ -140,11 +133,10 @@ class TokenStripDisplay(SignalDisplay):
         """
         tokens, token_length, vocabulary, X_hat = block_tokens(estimator, X)
         windows, _ = validate_pair(X, X_hat)
-        window_length = math.prod(windows.shape[1:])
-        starts = token_starts(len(windows), window_length, token_length)
-        return cls(
-            windows.ravel(), tokens.ravel(), starts, vocabulary, fs=fs, unit=unit
-        ).plot(ax=ax, **kwargs)
+        starts = token_starts(windows, token_length)
+        signal, tokens = windows.ravel(), tokens.ravel()
+        display = cls(signal, tokens, starts, vocabulary, fs=fs, unit=unit)
+        return display.plot(ax=ax, **kwargs)
 
     def plot(
         self,
@@ -193,22 +185,22 @@ class TokenStripDisplay(SignalDisplay):
         has_paper = self._wants_ecg_paper(ecg_paper)
         n_per_row = self._samples_per_row(seconds_per_row)
         firsts = np.arange(0, len(self.signal), n_per_row)
-        lasts = np.minimum(firsts + n_per_row, len(self.signal))
-        self._set_axes(ax, figsize=(8, 0.7 + 2.3 * len(firsts)))
+        lasts = np.append(firsts[1:], len(self.signal))
+        ax = self._set_axes(ax, figsize=(8, 0.7 + 2.3 * len(firsts)))
         low, high = self._amplitudes()
         pitch = (high - low) / (1 - _CELL_HEIGHT - _GAP)
         self.offsets_ = -pitch * np.arange(len(firsts))
-        self.ax_.set_xlim(0, self._to_time(lasts[0]))
-        self.ax_.set_ylim(self.offsets_[-1] + high - pitch, high)
+        ax.set_xlim(0, self._to_time(lasts[0]))
+        ax.set_ylim(self.offsets_[-1] + high - pitch, high)
         self.lines_ = []
-        style = styled(signal_kwargs, color=palette(self.ax_)["ink"], linewidth=1.0)
+        style = styled(ax, {"color": "ink", "linewidth": 1}, signal_kwargs)
         for first, last, offset in zip(firsts, lasts, self.offsets_, strict=True):
             if has_paper:
                 seconds = 0, (last - first) / self.fs
                 self._draw_ecg_paper(seconds, (low, high), offset=offset)
             part = self.signal[first : last + 1]  # joined to the next row
             time = self._to_time(np.arange(len(part)))
-            self.lines_ += self.ax_.plot(time, part + offset, **style)
+            self.lines_ += ax.plot(time, part + offset, **style)
             self._label_row(first, last, offset + (low + high) / 2)
         self._draw_cells(firsts, low, _CELL_HEIGHT * pitch, cells_kwargs)
         self._describe_axes(low, high)
@@ -216,106 +208,72 @@ class TokenStripDisplay(SignalDisplay):
 
     def _samples_per_row(self, seconds_per_row):
         """Length of a row in samples."""
-        if seconds_per_row == "auto":
-            about = _SECONDS_PER_ROW * self.fs if self.fs else _SAMPLES_PER_ROW
-            n_rows = max(1, round(len(self.signal) / about))
-            ends = np.append(self.token_starts[1:], len(self.signal))
-            n_per_row = int(ends[np.searchsorted(ends, len(self.signal) / n_rows)])
-            n_rows = math.ceil(len(self.signal) / n_per_row)
-            if n_rows > _MAX_ROWS:
-                raise ValueError(
-                    f"{len(self.signal)} samples make {n_rows} rows of {n_per_row}, "
-                    f"expected at most {_MAX_ROWS} rows: draw fewer windows, or set "
-                    "seconds_per_row" + ("." if self.fs else " and fs.")
-                )
-            return n_per_row
-        if not (isinstance(seconds_per_row, Real) and seconds_per_row > 0 and self.fs):
+        if seconds_per_row != "auto":
+            if isinstance(seconds_per_row, Real) and seconds_per_row > 0 and self.fs:
+                return max(1, round(seconds_per_row * self.fs))
             raise ValueError(
                 f"seconds_per_row={seconds_per_row!r} with fs={self.fs}: expected a "
                 'number above 0 and the sampling frequency, or "auto".'
             )
-        return max(1, round(seconds_per_row * self.fs))
+        n_samples = len(self.signal)
+        about = _SECONDS_PER_ROW * self.fs if self.fs else _SAMPLES_PER_ROW
+        n_rows = max(1, round(n_samples / about))
+        ends = np.append(self.token_starts[1:], n_samples)
+        n_per_row = int(ends[np.searchsorted(ends, n_samples / n_rows)])
+        n_rows = math.ceil(n_samples / n_per_row)
+        if n_rows > _MAX_ROWS:
+            raise ValueError(
+                f"{n_samples} samples make {n_rows} rows of {n_per_row}, expected at "
+                f"most {_MAX_ROWS}: draw fewer windows, or set seconds_per_row and fs."
+            )
+        return n_per_row
 
     def _amplitudes(self):
         """Lowest and highest amplitude of a row, in whole steps of 0.5 for mV."""
         low, high = self.signal.min(), self.signal.max()
         if self.unit == "mV":
             low, high = 0.5 * np.floor(low / 0.5), 0.5 * np.ceil(high / 0.5)
-        if low == high:
-            low, high = low - 0.5, high + 0.5
-        return low, high
+        return (low, high) if low < high else (low - 0.5, high + 0.5)
 
     def _label_row(self, first, last, y):
         """Write the extent of a row to the right of it."""
-        label = f"{first}–{last}"
-        if self.fs:
-            row_seconds = self.ax_.get_xlim()[1]
-            n_decimals = max(1, 1 - math.floor(math.log10(row_seconds)))
-            start, stop = (
-                np.format_float_positional(sample / self.fs, n_decimals, trim="-")
-                for sample in (first, last)
-            )
-            label = f"{start}–{stop} s"
-        self.ax_.annotate(
-            label,
-            (1, y),
-            xycoords=self.ax_.get_yaxis_transform(),
-            xytext=(4, 0),
-            textcoords="offset points",
-            fontsize="small",
-            va="center",
-        )
+        n_decimals = max(1, 1 - math.floor(math.log10(self.ax_.get_xlim()[1])))
+        start, stop = np.round(self._to_time(np.array([first, last])), n_decimals)
+        label = f"{start:.9g}–{stop:.9g}" + (" s" if self.fs else "")
+        place = {"transform": self.ax_.get_yaxis_transform(), "va": "center"}
+        self.ax_.text(1.01, y, label, fontsize="small", **place)
 
     def _draw_cells(self, firsts, top, height, cells_kwargs):
         """Draw the tokens below their samples, and their numbers if there is room."""
         # Cells start where a token or a row starts.
-        rest = firsts[firsts > self.token_starts[0]]
-        starts = np.union1d(self.token_starts, rest)
+        starts = np.union1d(self.token_starts, firsts[firsts > self.token_starts[0]])
         stops = np.append(starts[1:], len(self.signal))
         token = np.searchsorted(self.token_starts, starts, side="right") - 1
         row = np.searchsorted(firsts, starts, side="right") - 1
         left, right = self._to_time(np.array([starts, stops]) - firsts[row])
         upper = self.offsets_[row] + top
-        per_unit, _ = self._points_per_unit()
-        has_gaps = per_unit * np.median(right - left) > _MIN_WIDTH
-        style = styled(
-            cells_kwargs,
-            cmap="cividis",
-            edgecolor=background(self.ax_) if has_gaps else "face",
-            linewidth=0.6,
-        )
+        has_gaps = self._points_per_unit()[0] * np.median(right - left) > _MIN_WIDTH
+        edge = "background" if has_gaps else "face"
         cells = rectangles(left, right, upper - height, upper)
-        self.cells_ = self._add_polygons(cells, **style)
+        self.cells_ = self._add_polygons(cells, _CELLS, cells_kwargs, edgecolor=edge)
         self.cells_.set_array(np.asarray(self.tokens)[token])
         self.cells_.set_clim(self.vocabulary[0], self.vocabulary[-1])
-        centers = np.column_stack([(left + right) / 2, upper - height / 2])
-        self._draw_numbers(centers, right - left, height)
+        centers = np.column_stack([left + right, 2 * upper - height]) / 2
+        sizes = np.column_stack([right - left, np.full(len(left), height)])
+        self._draw_numbers(centers, sizes * self._points_per_unit())
 
-    def _draw_numbers(self, centers, widths, height):
+    def _draw_numbers(self, centers, room):
         """Write the number of each token into its cell, turned if needed."""
-        per_x, per_y = self._points_per_unit()
-        n_digits = len(str(self.vocabulary[-1]))
-        length, thickness = (0.62 * n_digits + 0.4) * _FONT_SIZE, 1.25 * _FONT_SIZE
         tokens = self.cells_.get_array()
-        is_dark = lightness(self.cells_.to_rgba(tokens)) <= 0.5
+        n_digits = len(str(self.vocabulary[-1]))
+        size = np.array([0.62 * n_digits + 0.4, 1.25]) * _NUMBERS["size"]
+        fits, fits_turned = ((room >= s).all(axis=1) for s in (size, size[::-1]))
+        rotation = np.where(fits, 0, 90)
+        color = np.where(lightness(self.cells_.to_rgba(tokens)) > 0.5, "black", "white")
         self.numbers_ = []
-        for i, token in enumerate(tokens):
-            width_room, height_room = per_x * widths[i], per_y * height
-            if width_room >= length and height_room >= thickness:
-                rotation = 0
-            elif width_room >= thickness and height_room >= length:
-                rotation = 90
-            else:
-                continue
-            text = self.ax_.text(
-                *centers[i],
-                str(token),
-                fontsize=_FONT_SIZE,
-                rotation=rotation,
-                ha="center",
-                va="center_baseline",
-                color="white" if is_dark[i] else "black",
-            )
+        for i in np.flatnonzero(fits | fits_turned):
+            style = _NUMBERS | {"rotation": rotation[i], "color": color[i]}
+            text = self.ax_.text(*centers[i], str(tokens[i]), **style)
             text.set_in_layout(False)  # it is inside the axes; measuring it is slow
             self.numbers_.append(text)
 
@@ -326,14 +284,13 @@ class TokenStripDisplay(SignalDisplay):
 
         levels = MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(low, high)
         levels = levels[(levels >= low) & (levels <= high)]
-        self.ax_.set_yticks(
-            np.add.outer(self.offsets_, levels).ravel(),
-            [f"{level:g}".replace("-", "−") for level in levels] * len(self.offsets_),
-        )
+        names = [f"{level:g}".replace("-", "−") for level in levels]
+        positions = np.add.outer(self.offsets_, levels).ravel()
+        self.ax_.set_yticks(positions, names * len(self.offsets_))
         self.ax_.set_ylabel(with_unit("amplitude", self.unit))
         self.ax_.locator_params(axis="x", steps=[1, 2, 5, 10])
         self.ax_.set_xlabel("time in the row (s)" if self.fs else "sample in the row")
-        style = {"edgecolor": palette(self.ax_)["ink"], "linewidth": 0.5}
+        style = styled(self.ax_, {"edgecolor": "ink", "linewidth": 0.5})
         patches = [
             Patch(facecolor=self.cells_.to_rgba(token), label=f"token {token}", **style)
             for token in (self.vocabulary[0], self.vocabulary[-1])

@@ -145,13 +145,13 @@ class TokenUsageDisplay(Display):
         """
         ax = self._set_axes(ax)
         n_used, n_tokens = len(self.share), self.n_tokens
-        uniform = styled(ax, _UNIFORM, {"label": "all equally frequent"})
+        uniform = styled(ax, _UNIFORM, label="all equally frequent")
         self.uniform_ = ax.axhline(100 / n_tokens, **uniform)
         rank = np.arange(1, n_used + 1)
         shares = styled(ax, _SHARES, line_kwargs)
         (self.line_,) = ax.plot(rank, 100 * self.share, **shares)
         if n_used < n_tokens:
-            unused = styled(ax, _UNUSED, {"label": "unused"})
+            unused = styled(ax, _UNUSED, label="unused")
             ax.axvspan(n_used + 0.5, n_tokens + 0.5, **unused)
         ax.set(yscale="log", xlim=(0.5, n_tokens + 0.5))
         ax.set(xlabel="rank of the token", ylabel="share of tokens (%)")

@@ -9,7 +9,7 @@ from sktok.plotting._axes import Display, styled
 _MIN_INTERVAL = 50  # steps between two validation checks, as in training
 _BATCH = {"color": "signal", "linewidth": 0.7, "label": "batch"}
 _SMOOTHED = {"color": "accent", "linewidth": 1.5}
-_VALIDATION = {"color": "ink", "linewidth": 1, "linestyle": "--", "marker": "o"}
+_VALIDATION = {"color": "ink", "linewidth": 1, "linestyle": "--", "marker": "."}
 
 
 class TrainingDisplay(Display):
@@ -97,8 +97,10 @@ class TrainingDisplay(Display):
                 "ConvAETokenizer, or a fitted tokenizer that contains one."
             )
         checks = getattr(trained, "validation_loss_curve_", ())
-        kwargs["validation_steps"] = getattr(trained, "validation_steps_", None)
-        return cls.from_curves(trained.loss_curve_, checks, ax=ax, **kwargs)
+        steps = getattr(trained, "validation_steps_", None)
+        return cls.from_curves(
+            trained.loss_curve_, checks, validation_steps=steps, ax=ax, **kwargs
+        )
 
     @classmethod
     def from_curves(
@@ -179,16 +181,14 @@ class TrainingDisplay(Display):
         (self.line_,) = ax.plot(steps, self.loss, **styled(ax, _BATCH, line_kwargs))
         n_averaged = 2 * (len(steps) // 80) + 3
         mean = uniform_filter1d(self.loss.astype(float), n_averaged, mode="nearest")
-        label = {"label": f"mean of {n_averaged} batches"}
-        smoothed = styled(ax, _SMOOTHED | label, smoothed_kwargs)
+        label = f"mean of {n_averaged} batches"
+        smoothed = styled(ax, _SMOOTHED, smoothed_kwargs, label=label)
         (self.smoothed_,) = ax.plot(steps, mean, **smoothed)
         self.validation_line_ = None
         if len(self.validation_loss):
-            label = {"label": "held-out windows", "markersize": 4}
-            validation = styled(ax, _VALIDATION | label, validation_kwargs)
-            (self.validation_line_,) = ax.plot(
-                self.validation_steps, self.validation_loss, **validation
-            )
+            x, y = self.validation_steps, self.validation_loss
+            style = styled(ax, _VALIDATION, validation_kwargs, label="held-out windows")
+            (self.validation_line_,) = ax.plot(x, y, **style)
         if (self.loss > 0).any():  # a logarithmic axis needs a positive value
             ax.set_yscale("log")
         ax.set(xlabel="gradient step", ylabel="mean squared error")
