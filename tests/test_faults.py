@@ -46,6 +46,8 @@ from sktok import (
     VectorQuantizer,
     persistence,
 )
+from sktok._torch.threads import limited_threads
+from sktok._torch.training import seeded
 from sktok.corpus import (
     Vocabulary,
     read_corpus,
@@ -788,3 +790,31 @@ def test_tokens_are_the_same_in_any_process(ecg, quick, method):
     tokenizer = quick(quantizer=VectorQuantizer(16), max_steps=3).fit(X)
     arguments = method, tokenizer, X, tokenizer.transform(X)
     assert run(tokenize_in_another, *arguments) == 0  # itself of a forkserver
+
+
+def set_threads_for_a_while(seconds=1.0):
+    """Set threads, and seed the building of networks, again and again."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with limited_threads(1 + int(time.monotonic() * 1e6) % 2), seeded(0):
+            pass
+
+
+def fork_while_another_thread_works():
+    """Each child needs the locks that the other thread takes all the time."""
+    worker = threading.Thread(target=set_threads_for_a_while)
+    worker.start()
+    while worker.is_alive():
+        child = os.fork()
+        if not child:
+            signal.alarm(PATIENCE // 4)  # a child that waits for ever is killed
+            set_threads_for_a_while(0.0)
+            with limited_threads(2), seeded(0):
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    worker.join()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_fork_does_not_inherit_a_lock_that_nobody_releases():
+    assert run(fork_while_another_thread_works) == 0

@@ -310,7 +310,7 @@ def test_weights_without_a_gradient_do_not_affect_the_others(blocks, quick):
 def test_an_inconsistent_state_of_training_is_refused(blocks, quick):
     tokenizer = quick(max_steps=8).partial_fit(blocks)
     tokenizer._unfinished["moments"][0]["exp_avg"] = np.zeros(1, np.float32)
-    with pytest.raises(ValueError, match="Training cannot go on"):
+    with pytest.raises(ValueError, match="Training cannot continue"):
         tokenizer.partial_fit(blocks)
 
 

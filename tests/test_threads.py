@@ -9,6 +9,7 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
+from threadpoolctl import threadpool_limits
 
 from sktok import BinQuantizer, VectorQuantizer
 from sktok._torch import threads
@@ -80,16 +81,41 @@ def test_a_worker_of_dask_uses_one_of_two_threads():
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_scores_do_not_depend_on_where_they_are_computed(blocks, quick, backend):
     tokenizer = quick(max_steps=5, quantizer=BinQuantizer(16))
-    with threads.limited_threads(1):  # with two, training sums in another order
-        expected = cross_val_score(
-            clone(tokenizer), blocks, cv=2, scoring=neg_reconstruction_mse
-        )
+    scoring = {"cv": 2, "scoring": neg_reconstruction_mse}
+    expected = cross_val_score(clone(tokenizer), blocks, **scoring)
     with parallel_config(backend):
-        scores = cross_val_score(
-            clone(tokenizer), blocks, cv=2, scoring=neg_reconstruction_mse, n_jobs=2
-        )
-    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+        scores = cross_val_score(clone(tokenizer), blocks, **scoring, n_jobs=2)
+    np.testing.assert_array_equal(scores, expected)
     assert_left_as_found()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"quantizer": VectorQuantizer(64)},
+        {"quantizer": BinQuantizer(16), "early_stopping": True},
+        {"network": "dimreduction", "latent_dim": 32},
+    ],
+    ids=["codebook", "bins", "table 1"],
+)
+def test_training_does_not_depend_on_the_number_of_threads(ecg, quick, params):
+    X = ecg.data.reshape(432, 25, 10).astype(np.float32)
+    weights = []
+    for n_threads in (1, 2, 3):
+        torch.set_num_threads(n_threads)
+        fitted = quick(max_steps=60, batch_size=100, **params).fit(X)
+        weights.append(fitted.network_.state_dict())
+    for others in weights[1:]:
+        assert all(torch.equal(weights[0][name], others[name]) for name in others)
+
+
+def test_a_codebook_of_kmeans_does_not_depend_on_the_number_of_threads(blocks):
+    codes = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads):
+            X = np.resize(blocks, (400, 25, 10))
+            codes.append(VectorQuantizer(32, random_state=0).fit(X).codes_)
+    np.testing.assert_array_equal(*codes)
 
 
 def test_tokens_of_many_callers_at_once(blocks, quick):

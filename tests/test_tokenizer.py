@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score, train_test_split
@@ -701,3 +702,70 @@ def test_importing_the_package_does_not_import_torch():
     )
     shown = subprocess.check_output([sys.executable, "-c", program], text=True)
     assert shown.strip() == "set()"
+
+
+class DividesByDeviation(Linear):
+    """Fails on a block without variation, which no window here has."""
+
+    def encode(self, x):
+        return super().encode(x / x.std(2, keepdim=True))
+
+
+def test_chunks_are_filled_up_with_real_windows(ecg):
+    X = ecg.data.reshape(432, 25, 10)
+    X = X[X.std(axis=2).min(axis=1) > 0]
+    tokenizer = ConvAETokenizer(
+        DividesByDeviation, quantizer=BinQuantizer(16), max_steps=3, random_state=0
+    ).fit(X)
+    tokens = tokenizer.transform(X)
+    np.testing.assert_array_equal(tokenizer.transform(X[:3]), tokens[:3])
+
+
+def test_early_stopping_holds_out_whole_patients(ecg, monkeypatch):
+    X = ecg.data.reshape(432, 25, 10)
+    patients = np.arange(432) % 6
+    held_out = []
+    split = fitting.split
+
+    def noted(*args):
+        train_indices, validation = split(*args)
+        held_out.append(validation)
+        assert not set(patients[train_indices]) & set(patients[validation])
+        return train_indices, validation
+
+    monkeypatch.setattr(fitting, "split", noted)
+    tokenizer = ConvAETokenizer(
+        early_stopping=True, validation_fraction=0.3, max_steps=3, random_state=0
+    )
+    tokenizer.fit(X, groups=patients)
+    assert len(set(patients[held_out[0]])) == 2
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        tokenizer.fit(X, groups=patients[1:])
+    with config_context(enable_metadata_routing=True):  # routed without a request
+        make_paper_tokenizer(max_steps=3).set_params(tokenize__early_stopping=True).fit(
+            ecg.data, groups=patients
+        )
+    assert len(held_out) == 2
+
+
+@pytest.mark.parametrize("n_bins", [2, 256, 5000])
+def test_bins_behind_table_1_are_restored_by_look_up(ecg, n_bins):
+    pipe = make_paper_tokenizer(10, n_bins, max_steps=3, random_state=0).fit(ecg.data)
+    tokens = pipe.transform(ecg.data)
+    tokens[:, :] = np.random.default_rng(0).integers(0, n_bins, tokens.shape)
+    latents = pipe["quantize"].inverse_transform(tokens)
+    with torch.inference_mode():
+        expected = pipe["tokenize"].network_.decode(torch.from_numpy(latents))
+    restored = pipe["tokenize"].inverse_transform(latents)
+    np.testing.assert_allclose(restored, expected.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("values", [1, 40, 400, 3000])
+def test_equal_latents_give_equal_blocks_whatever_the_others_are(blocks, quick, values):
+    tokenizer = quick(network="dimreduction", max_steps=3).fit(blocks)
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=values).astype(np.float32)
+    latents = rng.choice(latents, (2000, 25, 1))
+    whole = tokenizer.inverse_transform(latents)
+    parts = [tokenizer.inverse_transform(part) for part in np.split(latents, 400)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
