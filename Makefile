@@ -1,4 +1,4 @@
-# Everything a newcomer needs; each target makes what it needs. Needs Python 3.11+.
+# Each target installs what it needs. Requires Python 3.11 or newer.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -6,7 +6,7 @@ BIN := .venv/bin
 # lets scikit-learn run the check that it would skip.
 PYTEST := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: demo test docs generate format paper rate bench fuzz fuzz-coverage soak archive scale clean
+.PHONY: demo test docs generate format paper rate bench gpu fuzz fuzz-coverage soak archive scale clean
 
 demo: .venv/installed  ## real ECG to tokens and back, in demo/
 	$(BIN)/python examples/demo.py demo
@@ -24,7 +24,7 @@ docs: .venv/docs  ## the site, in docs/_build/html, gallery run and links checke
 generate: .venv/installed  ## ECG that a language model makes up, in generated/
 	$(BIN)/python examples/generate_ecg.py generated
 
-format: .venv/installed  ## mend the style
+format: .venv/installed  ## correct the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -36,6 +36,9 @@ rate: .venv/installed  ## docs/rate_distortion.md: needs MIT-BIH, see fetch_mitd
 
 bench: .venv/rivals  ## the tables of docs/speed.md
 	$(BIN)/python examples/benchmark_speed.py
+
+gpu:  ## the tables of docs/gpu.md, with the Python that has torch for the device
+	PYTHONPATH=. $(PYTHON) examples/benchmark_gpu.py
 
 fuzz: .venv/installed  ## a million odd inputs and altered files, in an hour
 	SKTOK_FUZZ_CASES=720000 SKTOK_FUZZ_SEED=$${SEED:-$$(date +%s)} $(PYTEST) tests/fuzz

@@ -596,7 +596,7 @@ def test_facts_that_json_cannot_hold_are_refused_before_writing(
 
 
 def test_a_split_that_is_not_meant_is_told(records, tokenizer, tmp_path):
-    with pytest.warns(UserWarning, match="validation names p9, who have no records"):
+    with pytest.warns(UserWarning, match="names patients without records: p9"):
         write_corpus(tmp_path / "a", records, tokenizer, validation=["p1", "p9"])
     with pytest.warns(UserWarning, match="puts all 1 patients into one split"):
         write_corpus(tmp_path / "b", records[:1], tokenizer, validation=0.5)
@@ -985,6 +985,7 @@ def test_ids_of_no_sequence_are_refused():
     with pytest.raises(ValueError, match="expected one sequence"):
         SMALL.decode(np.empty((2, 3, 0), dtype=int))
     assert SMALL.decode([]).shape == SMALL.decode(np.empty(0, complex)).shape == (0, 3)
+    assert SMALL.encode([]).shape == SMALL.encode(np.empty((0, 3), int)).shape == (0,)
 
 
 def test_a_bunch_of_unequal_lengths_is_refused(tmp_path, ecg):

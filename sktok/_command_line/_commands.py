@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -33,14 +32,14 @@ def fit(arguments):
     paths = arguments.records + arguments.test
     _require_distinct(paths)
     ecg = _load_records(arguments, paths, arguments.window_length)
-    is_train = np.isin(ecg.record, record_names(paths)[: len(arguments.records)])
-    n_train = is_train.sum()  # the records of --test follow
+    names = record_names(paths)[: len(arguments.records)]
+    n_train = np.isin(ecg.record, names).sum()  # the windows of --test follow
     tokenizer = make_tokenizer(
         arguments.block_size,
         arguments.n_tokens,
         max_steps=arguments.max_steps,
         random_state=arguments.seed,
-        verbose=_is_verbose(arguments),
+        verbose=arguments.verbose,
     ).fit(ecg.data[:n_train])
     tokenizer.set_params(tokenize__verbose=0)
     save(tokenizer, out)
@@ -55,9 +54,10 @@ def tokenize(arguments):
     """Write the tokens of records as a corpus."""
     _require_distinct(arguments.records)
     names, held_out = record_names(arguments.records), arguments.validation_records
-    if not set(held_out or ()) <= set(names):
+    unknown = ", ".join(sorted(set(held_out or ()) - set(names)))
+    if unknown:
         raise ValueError(
-            f"--validation-records names {', '.join(held_out)}, but the records are "
+            f"--validation-records names {unknown}, but the records are "
             f"{', '.join(names)}."
         )
     corpus = write_corpus(
@@ -67,7 +67,7 @@ def tokenize(arguments):
         validation=held_out or arguments.validation,
         channel=arguments.channel,
         scale=arguments.scale,
-        verbose=_is_verbose(arguments),
+        verbose=arguments.verbose,
     )
     print(as_lines(corpus_facts(arguments.out, corpus)))
 
@@ -78,7 +78,7 @@ def decode(arguments):
     tokenizer = _load_tokenizer(arguments.tokenizer)
     corpus.vocabulary.check(tokenizer)
     records = _by_wfdb_name(corpus.records)
-    names = tqdm(records, unit="record", disable=not _is_verbose(arguments))
+    names = tqdm(records, unit="record", disable=not arguments.verbose)
     with whole_folder(arguments.out) as staged:
         for name in names:
             signal = _decoded(records[name], corpus, tokenizer)
@@ -110,10 +110,6 @@ def inspect(arguments):
         print(as_lines(facts))
         if description:
             print(f"\nOn these records:\n{description}")
-
-
-def _is_verbose(arguments):
-    return not arguments.quiet and sys.stderr.isatty()
 
 
 def _require_writable(folder):
@@ -177,8 +173,7 @@ def _by_wfdb_name(records):
         if record["fs"] is None:
             raise ValueError(
                 "The corpus does not store the sampling frequency of record "
-                f"{record['record']}, which a WFDB record needs: decode its ids with "
-                "sktok.corpus.Vocabulary.decode_signal."
+                f"{record['record']}: use sktok.corpus.Vocabulary.decode_signal."
             )
         names[name] = record
     return names
@@ -208,7 +203,7 @@ def _write_record(folder, name, record, signal):
         name,
         fs=record["fs"],
         units=[record["unit"] or "NU"],  # WFDB's "no unit"
-        sig_name=[record.get("lead") or "ECG"],
+        sig_name=[record["lead"] or "ECG"],
         p_signal=signal[:, np.newaxis],
         fmt=["16"],
         **({"adc_gain": [1.0], "baseline": [0]} if is_empty else {}),

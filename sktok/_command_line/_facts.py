@@ -46,7 +46,7 @@ def corpus_facts(folder, corpus):
         "dtype": vocabulary.dtype.name,
         "fs": first.get("fs"),
         "unit": first.get("unit"),
-        "leads": sorted({record.get("lead") or "unknown" for record in corpus.records}),
+        "leads": sorted({record["lead"] or "unknown" for record in corpus.records}),
     }
     for split in ("train", "val"):
         records = [record for record in corpus.records if record["split"] == split]

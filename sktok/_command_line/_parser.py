@@ -6,6 +6,7 @@ answered at once.
 """
 
 import argparse
+import sys
 from functools import partial
 from inspect import cleandoc
 from pathlib import Path
@@ -42,9 +43,10 @@ def build_parser():
 def fit(parser):
     """Train the recommended tokenizer (sktok.make_tokenizer) on WFDB records.
 
-    Writes FILE, which `tokenize`, `decode` and sktok.persistence.load read; it loads
-    without executing code. Prints rate and distortion on the training records. No patient
-    is held out: to measure them on unseen patients, name their records by --test.
+    Writes FILE, which `tokenize`, `decode` and sktok.persistence.load read; it
+    loads without executing code. Prints rate and distortion on the training
+    records. No patient is held out: to measure them on unseen patients, name their
+    records by --test.
 
     All records are held in memory. For larger archives, see sktok.streaming.
 
@@ -72,17 +74,18 @@ def fit(parser):
 def tokenize(parser):
     """Turn WFDB records into the corpus of a language model.
 
-    Writes FOLDER, as sktok.corpus.write_corpus does: train.bin and val.bin, the ids of the
-    records in sequence, flat uint16 (or uint32) for numpy.memmap; corpus.json, the
-    vocabulary; and records.jsonl, the position of each record. A window with invalid
-    samples becomes <missing>. `decode` and sktok.corpus.read_corpus read the folder.
+    Writes FOLDER, as sktok.corpus.write_corpus does: train.bin and val.bin, the ids
+    of the records in sequence, flat uint16 (or uint32) for numpy.memmap;
+    corpus.json, the vocabulary; and records.jsonl, the position of each record. A
+    window with invalid samples becomes <missing>. `decode` and
+    sktok.corpus.read_corpus read the folder.
 
     FOLDER must not exist. It appears when it is complete. To continue after an
     interruption, run the same command again.
 
-    A tokenizer does not store its sampling frequency: use records with that of the training
-    records. Each record counts as one patient: if patients have several, use write_corpus
-    with groups=.
+    A tokenizer does not store its sampling frequency: use records with that of the
+    training records. Each record counts as one patient: if patients have several,
+    use write_corpus with groups=.
 
     example:
       sktok tokenize mitdb/100 --tokenizer ecg.skops --out corpus
@@ -106,11 +109,12 @@ def tokenize(parser):
 def decode(parser):
     """Turn a corpus of tokens back into WFDB records.
 
-    Writes FOLDER, with one WFDB record for each record of the corpus: one lead in 16 bits,
-    with the name, unit and sampling frequency of the original. Characters that WFDB does
-    not allow in names become _. Sample i corresponds to sample i of the original. Samples
-    of missing windows are invalid (NaN). After --scale record, values are from 0 to 1,
-    because a corpus does not store the limits of each record.
+    Writes FOLDER, with one WFDB record for each record of the corpus: one lead in
+    16 bits, with the name, unit and sampling frequency of the original. Characters
+    that WFDB does not allow in names become _. Sample i corresponds to sample i of
+    the original. Samples of missing windows are invalid (NaN). After --scale
+    record, values are from 0 to 1, because a corpus does not store the limits of
+    each record.
 
     FOLDER must not exist. It appears when it is complete.
 
@@ -126,9 +130,9 @@ def decode(parser):
 def inspect(parser):
     """Show the properties of a tokenizer or of a corpus.
 
-    For a tokenizer: vocabulary, windows and training; with records, also rate, distortion
-    and warnings on these records. For a corpus: vocabulary, records and patients. Prints
-    text, or JSON, and writes nothing.
+    For a tokenizer: vocabulary, windows and training; with records, also rate,
+    distortion and warnings on these records. For a corpus: vocabulary, records and
+    patients. Prints text, or JSON, and writes nothing.
 
     examples:
       sktok inspect ecg.skops
@@ -172,7 +176,8 @@ def _add_output(parser, kind):
     add, text = parser.add_argument, f"{kind.lower()} to write"
     add("--out", required=True, metavar=kind, type=Path, help=text)
     text = "show no progress; without a terminal, none is shown"
-    add("--quiet", action="store_true", help=text)
+    is_shown = sys.stderr.isatty()
+    add("--quiet", dest="verbose", action="store_false", default=is_shown, help=text)
 
 
 def _count(text, least=1):

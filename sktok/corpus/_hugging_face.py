@@ -8,7 +8,7 @@ import numpy as np
 
 from sktok._files import whole_folder
 from sktok._rows import LONGEST_WINDOW
-from sktok.corpus._reader import SPLITS, read_corpus, read_record
+from sktok.corpus._reader import read_corpus, read_record
 from sktok.corpus._vocabulary import require_int
 
 
@@ -70,10 +70,8 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
     ...     [len(row["input_ids"]) for row in rows][:3]  # the first begins with <bos>
     [201, 200, 200]
     """
-    datasets, ArrowWriter = (
-        _import("datasets"),
-        _import("datasets.arrow_writer").ArrowWriter,
-    )
+    datasets = _import("datasets")
+    ArrowWriter = datasets.arrow_writer.ArrowWriter
     require_int("windows_per_row", windows_per_row, 1, LONGEST_WINDOW)
     corpus = corpus if isinstance(corpus, Mapping) else read_corpus(corpus)
     ids, text = datasets.List(datasets.Value("uint32")), datasets.Value("string")
@@ -82,14 +80,12 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
     )
     with whole_folder(folder) as staged, _progress_bars(datasets, verbose):
         splits = {}
-        for split in SPLITS:
-            entries = [entry for entry in corpus.records if entry["split"] == split]
-            if not entries:
-                continue
+        for split in sorted({entry["split"] for entry in corpus.records}):
             path = str(staged / f"{split}.arrow")
             with ArrowWriter(path=path, features=features) as writer:
-                for entry in entries:
-                    writer.write_batch(_rows_of(entry, corpus, windows_per_row))
+                for entry in corpus.records:
+                    if entry["split"] == split:
+                        writer.write_batch(_rows_of(entry, corpus, windows_per_row))
                 writer.finalize()
             splits[split] = datasets.Dataset.from_file(path)
         datasets.DatasetDict(splits).save_to_disk(staged)
@@ -113,9 +109,7 @@ def _progress_bars(datasets, verbose):
 def _rows_of(entry, corpus, windows_per_row):
     """The rows of a record: ids, record, first sample, patient."""
     ids, places, samples = read_record(corpus, entry)
-    within_run = np.concatenate(
-        [np.arange(n_windows) for _, n_windows in entry["runs"]]
-    )
+    within_run = np.concatenate([np.arange(n) for _, n in entry["runs"]])
     first = np.flatnonzero(within_run % windows_per_row == 0)  # window of each row
     # A run begins with <bos> or <sep>, which belongs to its first row.
     cuts = places[first] - (within_run[first] == 0)
@@ -191,6 +185,5 @@ def _import(package):
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ImportError(
-            f"This needs the package {package}: pip install 'sktok[lm]'"
-        ) from error
+        message = f"This needs the package {package}: pip install 'sktok[lm]'"
+        raise ImportError(message) from error

@@ -76,11 +76,7 @@ def read_corpus(folder):
     for split in SPLITS:
         path = folder / f"{split}.bin"
         size, expected = path.stat().st_size, n_ids[split] * dtype.itemsize
-        if size != expected:
-            raise ValueError(
-                f"{path} has {size} bytes, expected {expected}: it is damaged. Write "
-                "the corpus again."
-            )
+        _require(size == expected, f"{path} has {size} bytes, expected {expected}")
         ids = np.memmap(path, dtype, mode="r") if size else np.empty(0, dtype)
         corpus[split] = ids
     return corpus
@@ -107,11 +103,10 @@ def read_journal(folder):
     entries, n_ids = [], dict.fromkeys(SPLITS, 0)
     for number, line in enumerate(content.splitlines(), 1):
         entry = parse_json(line, path)
-        if not _is_entry(entry) or entry["first"] != n_ids[entry["split"]]:
-            raise ValueError(
-                f"Line {number} of {path} does not describe a record that follows the "
-                "earlier ones: it is damaged. Write the corpus again."
-            )
+        _require(
+            _is_entry(entry) and entry["first"] == n_ids[entry["split"]],
+            f"Line {number} of {path} does not describe the next record",
+        )
         n_ids[entry["split"]] += entry["n_ids"]
         entries.append(entry)
     return entries, n_ids, len(content)
@@ -132,14 +127,18 @@ def read_record(corpus, entry):
     ids = np.asarray(corpus[entry["split"]][entry["first"] :][: entry["n_ids"]])
     places = vocabulary._window_starts(vocabulary._validate_ids(ids))
     length = vocabulary.window_length
-    samples = [first + length * np.arange(n) for first, n in entry["runs"]]
-    samples = np.concatenate(samples)
-    if len(samples) != len(places):
-        raise ValueError(
-            f"The ids of record {entry['record']} do not match its windows: they are "
-            "damaged. Write the corpus again."
-        )
+    samples = np.concatenate([s + length * np.arange(n) for s, n in entry["runs"]])
+    _require(
+        len(samples) == len(places),
+        f"The ids of record {entry['record']} do not match its windows",
+    )
     return ids, places, samples
+
+
+def _require(is_whole, fault):
+    """Raise an error with the fault unless a file is whole."""
+    if not is_whole:
+        raise ValueError(f"{fault}: the corpus is damaged. Write it again.")
 
 
 def _is_entry(entry):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from functools import partial
-from itertools import pairwise
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +57,11 @@ def _records_of_bunch(ecg):
             "the result of a loader of sktok.datasets, or arrays."
         )
     check_consistent_length(*(ecg[key] for key in _COLUMNS))
-    names = np.asarray(ecg["record"])
-    if not len(names):
-        return
-    bounds = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1), len(names)]
-    for first, end in pairwise(bounds):
-        rows, record = slice(first, end), str(names[first])
-        patients = [str(patient) for patient in np.unique(ecg["groups"][rows])]
+    end = 0
+    for record, run in groupby(map(str, ecg["record"])):
+        first, end = end, end + len(list(run))
+        rows = slice(first, end)
+        patients = sorted(set(map(str, ecg["groups"][rows])))
         if len(patients) != 1:
             raise ValueError(
                 f"Record {record} has windows of the patients {', '.join(patients)}, "

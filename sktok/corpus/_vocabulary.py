@@ -93,12 +93,9 @@ class Vocabulary:
     pad_id, bos_id, eos_id, sep_id, missing_id = range(len(_SPECIAL_TOKENS))
 
     def __post_init__(self):
-        largest = {
-            "n_tokens": 2**32 - len(_SPECIAL_TOKENS),  # ids have 32 bits
-            "tokens_per_window": LONGEST_WINDOW,
-            "window_length": LONGEST_WINDOW,
-        }
-        for name, high in largest.items():
+        most = {"tokens_per_window": LONGEST_WINDOW, "window_length": LONGEST_WINDOW}
+        most["n_tokens"] = 2**32 - len(_SPECIAL_TOKENS)  # ids have 32 bits
+        for name, high in most.items():
             size = require_int(name, getattr(self, name), 1, high)
             object.__setattr__(self, name, size)  # a Python int, for JSON
         if not isinstance(self.fingerprint, str):
@@ -265,12 +262,8 @@ class Vocabulary:
         write_json(path, self._as_dict())
 
     def _as_dict(self):
-        return {
-            "format": "sktok.vocabulary",
-            "version": FORMAT_VERSION,
-            "special_tokens": list(_SPECIAL_TOKENS),
-            **asdict(self),
-        }
+        header = {"format": "sktok.vocabulary", "version": FORMAT_VERSION}
+        return header | {"special_tokens": list(_SPECIAL_TOKENS)} | asdict(self)
 
     @classmethod
     def from_json(cls, path):
@@ -309,9 +302,8 @@ class Vocabulary:
             ) from error
 
     def _validate_ids(self, ids):
-        ids = np.asarray(refuse_masks_and_dates(ids))
-        if ids.ndim != 1:
-            message = f"ids have shape {ids.shape}, expected one sequence."
+        if np.ndim(ids) != 1:
+            message = f"ids have shape {np.shape(ids)}, expected one sequence."
             raise ValueError(f"{message} Decode the rows one by one.")
         return check_tokens(ids, len(self)) if len(ids) else np.empty(0, np.int64)
 

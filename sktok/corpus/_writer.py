@@ -168,10 +168,8 @@ def _split_of(group, validation):
     """The split of a patient: always the same for the same name."""
     if isinstance(validation, float):
         digest = hashlib.sha256(group.encode()).digest()
-        is_validation = int.from_bytes(digest[:8]) < validation * 2**64
-    else:
-        is_validation = group in validation
-    return SPLITS[is_validation]
+        return SPLITS[int.from_bytes(digest[:8]) < validation * 2**64]
+    return SPLITS[group in validation]
 
 
 def _encode_record(record, ecg, tokenizer, vocabulary):
@@ -265,9 +263,7 @@ def _resume(staged, settings):
     for name, size in (sizes | {JOURNAL: n_bytes}).items():
         with open(staged / name, "ab") as file:
             if file.tell() < size:
-                raise ValueError(
-                    f"{file.name} is too short: delete {staged} to start again."
-                )
+                raise ValueError(f"{file.name} is too short: delete {staged}.")
             file.truncate(size)
     return {entry["record"]: entry for entry in entries}
 
@@ -291,17 +287,15 @@ def _require_all_records(seen, written, groups, staged):
 def _warn_of_unintended_split(entries, validation):
     """Warn of unknown patients, and of a share that leaves a split empty."""
     patients = {entry["group"] for entry in entries}
-    is_share, n_splits = (
-        isinstance(validation, float),
-        len({e["split"] for e in entries}),
-    )
-    unknown = [] if is_share else sorted(set(validation) - patients)
-    if unknown:
-        message = f"validation names {', '.join(unknown)}, who have no records."
-        warnings.warn(message, stacklevel=3)
-    if is_share and 0 < validation < 1 and n_splits == 1:
-        warnings.warn(
+    message = None
+    if not isinstance(validation, float):
+        unknown = ", ".join(sorted(set(validation) - patients))
+        if unknown:
+            message = f"validation names patients without records: {unknown}."
+    elif 0 < validation < 1 and len({entry["split"] for entry in entries}) == 1:
+        message = (
             f"validation={validation} puts all {len(patients)} patients into one "
-            "split: name the patients for validation, or give [] for none.",
-            stacklevel=3,
+            "split: name the patients for validation, or give [] for none."
         )
+    if message:
+        warnings.warn(message, stacklevel=3)

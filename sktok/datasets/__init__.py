@@ -25,7 +25,6 @@ window, in the order of the rows of ``data``.
 
 from sktok.datasets._mitdb import fetch_mitdb
 from sktok.datasets._wfdb import load_wfdb
-from sktok.datasets._wfdb import record_names as record_names
 from sktok.datasets._windows import load_ecg
 
 __all__ = ["fetch_mitdb", "load_ecg", "load_wfdb"]
