@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch, check_consistent_length
 
-from sktok.datasets import load_wfdb, record_names
+from sktok.datasets import load_wfdb
+from sktok.datasets._wfdb import record_names
 
 _COLUMNS = ("data", "record", "groups", "start")
 
