@@ -291,21 +291,20 @@ def test_a_network_that_breaks_the_protocol(blocks, network, message):
 
 
 class Travelling(Linear):
-    """Notes where it was sent."""
+    """Counts how often it was brought to the CPU."""
 
-    def to(self, device):
-        self.journey = [*getattr(self, "journey", []), str(device)]
-        return self
+    n_returns = 0
 
     def cpu(self):
-        return self.to("back")
+        self.n_returns += 1
+        return super().cpu()
 
 
 def test_the_fitted_network_comes_back_to_the_cpu(blocks):
     tokenizer = ConvAETokenizer(Travelling, max_steps=1, device="cpu").fit(blocks)
-    assert tokenizer.network_.journey == ["cpu", "back"]
+    assert tokenizer.network_.n_returns == 1
     tokenizer.transform(blocks)
-    assert tokenizer.network_.journey == ["cpu", "back"]
+    assert tokenizer.network_.n_returns == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

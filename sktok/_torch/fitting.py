@@ -72,8 +72,9 @@ def fit_autoencoder(tokenizer, X, groups=None, earlier=None):
     network, latent_dim = start_network(tokenizer, windows, seed, earlier)
     check_batch(network, windows[train_indices], settings)
     with divergence_explained(windows, settings):
+        earlier_quantizer = earlier and earlier[1]
         trainer = start_training(
-            tokenizer, network, X, settings, seed, earlier and earlier[1]
+            tokenizer, network, X, settings, seed, earlier_quantizer
         )
         device = trainer.deviation.device
         with training_threads(network), exact_float32(device):
@@ -81,14 +82,13 @@ def fit_autoencoder(tokenizer, X, groups=None, earlier=None):
                 trainer,
                 windows.to(device),
                 torch.from_numpy(train_indices),
-                batch_size=settings["batch_size"],
-                validation=None if held_out is None else windows[held_out].to(device),
-                n_iter_no_change=tokenizer.n_iter_no_change,
+                None if held_out is None else torch.from_numpy(held_out),
+                tokenizer.n_iter_no_change,
                 progress_bar=bool(tokenizer.verbose),
             )
-        return collect_result(
-            trainer, latent_dim, X, tokenizer.device, validation_losses
-        )
+        trained = collect_result(trainer, latent_dim, X, tokenizer.device)
+    trained.validation_losses = validation_losses
+    return trained
 
 
 def partial_fit_autoencoder(tokenizer, X, earlier=None):
@@ -128,13 +128,13 @@ def partial_fit_autoencoder(tokenizer, X, earlier=None):
         if earlier is None:
             trainer = start_training(tokenizer, network, X, settings, seed)
         else:
-            trainer = resume_training(tokenizer, network, earlier)
+            trainer = resume_training(tokenizer.device, network, earlier)
         device = trainer.deviation.device
         with training_threads(network), exact_float32(device):
-            train_once(trainer, windows.to(device), settings["batch_size"])
+            train_once(trainer, windows.to(device))
         trained = collect_result(trainer, latent_dim, X, tokenizer.device)
     if len(trainer.losses) < settings["max_steps"]:
-        trained.unfinished = {"settings": settings, **trainer.to_plain()}
+        trained.unfinished = trainer.to_plain()
     return trained
 
 
@@ -318,48 +318,27 @@ def start_training(tokenizer, network, X, settings, seed, earlier_quantizer=None
         bottleneck = Bottleneck(quantizer, state, generator)
     with limited_threads(1):  # sums in one order
         deviation = as_tensor(X).std(correction=0)
-    return make_trainer(tokenizer, network, bottleneck, deviation, settings, generator)
+    deviation = deviation.to(resolve_device(tokenizer.device))
+    return Trainer(network, bottleneck, deviation, generator, settings)
 
 
-def resume_training(tokenizer, network, earlier):
+def resume_training(device, network, earlier):
     """The trainer of a stream as its last batch left it."""
     plain, generator, bottleneck = earlier.unfinished, torch.Generator(), None
     if earlier.quantizer is not None:
         quantizer = copy.deepcopy(earlier.quantizer)
         bottleneck = Bottleneck(quantizer, plain["bottleneck"] or {}, generator)
-    trainer = make_trainer(
-        tokenizer,
-        network,
-        bottleneck,
-        torch.tensor(plain["deviation"]),
-        plain["settings"],
-        generator,
-    )
+    deviation = torch.tensor(plain["deviation"], device=resolve_device(device))
+    trainer = Trainer(network, bottleneck, deviation, generator, plain["settings"])
     trainer.resume(plain, earlier.losses)
     return trainer
 
 
-def make_trainer(tokenizer, network, bottleneck, deviation, settings, generator):
-    """A trainer on the device, with the result of `settings_for`."""
-    device = resolve_device(tokenizer.device)
-    return Trainer(
-        network.to(device),
-        bottleneck and bottleneck.to(device),
-        deviation=deviation.to(device),
-        augment=settings["augment"],
-        max_steps=settings["max_steps"],
-        learning_rate=settings["learning_rate"],
-        generator=generator,
-    )
-
-
-def collect_result(trainer, latent_dim, X, device, validation_losses=None):
+def collect_result(trainer, latent_dim, X, device):
     """The trained network and quantiser, on the CPU."""
     network, quantizer = trainer.network.cpu(), None
     if trainer.bottleneck is not None:
         quantizer = trainer.bottleneck.quantizer
         trainer.bottleneck.collect_result()
         quantizer.finish_training(lambda: encode(network, X, device))
-    return Trained(
-        network, quantizer, latent_dim, trainer.losses, validation_losses or {}
-    )
+    return Trained(network, quantizer, latent_dim, trainer.losses)

@@ -67,16 +67,14 @@ class Trainer:
         Stands between encoder and decoder, and is trained too.
 
     deviation : torch.Tensor of shape ()
-        Standard deviation of the signal.
-
-    augment : bool
-        Whether to vary the windows of each batch, as in `augmented`.
-
-    max_steps, learning_rate : int or float
-        As in `ConvAETokenizer`.
+        Standard deviation of the signal, on the device to train on.
 
     generator : torch.Generator
-        Draws the variations.
+        Draws batches and variations.
+
+    settings : dict
+        `max_steps`, `batch_size`, `learning_rate` and `augment`, as numbers and bool;
+        see `ConvAETokenizer`.
 
     Attributes
     ----------
@@ -84,28 +82,15 @@ class Trainer:
         The error of each batch so far.
     """
 
-    def __init__(
-        self,
-        network,
-        bottleneck,
-        *,
-        deviation,
-        augment,
-        max_steps,
-        learning_rate,
-        generator,
-    ):
-        self.network = network
-        self.bottleneck = bottleneck
+    def __init__(self, network, bottleneck, deviation, generator, settings):
+        self.network, self.bottleneck = network, bottleneck
         parts = [network] if bottleneck is None else [network, bottleneck]
-        self.trained = nn.ModuleList(parts)
-        self.deviation = deviation
+        self.trained = nn.ModuleList(parts).to(deviation.device)
+        self.deviation, self.generator = deviation, generator
         self.power = deviation.square().clamp(min=_TINY)
-        self.augment = augment
-        self.max_steps = max_steps
-        self.generator = generator
+        self.settings, self.max_steps = settings, settings["max_steps"]
         self.optimizer, self.schedule = _one_cycle_adamw(
-            self.trained, learning_rate, max_steps
+            self.trained, settings["learning_rate"], self.max_steps
         )
         self.losses = []
 
@@ -126,7 +111,7 @@ class Trainer:
             Signal, on the device of the network.
         """
         self.trained.train()
-        if self.augment:
+        if self.settings["augment"]:
             batch = augmented(batch, self.deviation, self.generator)
         loss, penalty = self.losses_of(batch)
         self.optimizer.zero_grad()
@@ -155,6 +140,7 @@ class Trainer:
             for index, of_weight in optimizer["state"].items()
         }
         return {
+            "settings": self.settings,
             "deviation": self.deviation.item(),
             "bottleneck": self.bottleneck and self.bottleneck.to_plain(),
             "moments": moments,
@@ -186,14 +172,7 @@ class Trainer:
 
 
 def train(
-    trainer,
-    windows,
-    train_indices,
-    *,
-    batch_size,
-    validation=None,
-    n_iter_no_change,
-    progress_bar=False,
+    trainer, windows, train_indices, held_out, n_iter_no_change, *, progress_bar=False
 ):
     """Take the steps of a trainer, on batches drawn from windows.
 
@@ -212,12 +191,12 @@ def train(
     train_indices : torch.Tensor of int64, shape (n_train,)
         Indices of the windows to train on.
 
-    batch_size, n_iter_no_change : int
-        As in `ConvAETokenizer`.
+    held_out : torch.Tensor of int64, shape (n_held_out,), or None
+        Indices of other windows: training ends after `n_iter_no_change` validation
+        checks without improvement on them, and keeps the best weights.
 
-    validation : torch.Tensor of shape (windows, blocks, block_size) or None
-        Held-out signal: training ends after `n_iter_no_change` validation checks
-        without improvement, and keeps the best weights.
+    n_iter_no_change : int
+        As in `ConvAETokenizer`.
 
     progress_bar : bool, default=False
         Whether to show one, with the loss.
@@ -233,7 +212,7 @@ def train(
         If the loss or the weights are not finite.
     """
     best, validation_losses = BestWeights(), {}
-    batch_size = min(batch_size, len(train_indices))
+    batch_size = min(trainer.settings["batch_size"], len(train_indices))
     check_every = max(_CHECK_EVERY, len(train_indices) // batch_size)
     batches = _batches(train_indices, batch_size, trainer.generator)
     max_steps = trainer.max_steps
@@ -243,20 +222,20 @@ def train(
             bar.set_postfix(loss=f"{trainer.losses[-1]:.2e}", refresh=False)
             bar.update()
             is_due = step % check_every == 0 or step == max_steps
-            if validation is not None and is_due:
-                validation_losses[step] = _mean_loss(trainer, validation)
+            if held_out is not None and is_due:
+                validation_losses[step] = _mean_loss(trainer, windows[held_out])
                 best.update(trainer.trained, validation_losses[step])
                 if best.n_worse == n_iter_no_change:
                     break
-    if validation is not None:
+    if held_out is not None:
         trainer.trained.load_state_dict(best.weights)
     trainer.finish()
     return validation_losses
 
 
-def train_once(trainer, windows, batch_size):
+def train_once(trainer, windows):
     """Take one step of a trainer for each batch of one pass over windows."""
-    batch_size = min(batch_size, len(windows))
+    batch_size = min(trainer.settings["batch_size"], len(windows))
     n_batches = len(windows) // batch_size
     n_left = trainer.max_steps - len(trainer.losses)
     order = torch.randperm(len(windows), generator=trainer.generator)
