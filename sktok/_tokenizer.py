@@ -326,9 +326,9 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
     def partial_fit(self, X, y=None):
         """Train on a batch of a stream: one pass over its windows.
 
-        The first call starts as `fit` does. Whatever depends on the data, such as the
-        first codebook, is fixed by this batch, so give it windows of many patients.
-        Each call continues the training, until `max_steps` gradient steps are taken
+        The first call starts as `fit` does. Its batch fixes everything that depends on
+        the data, such as the first codebook, so give it windows of many patients. Each
+        call continues the training, until `max_steps` gradient steps are taken
         ("auto": 12,000); each batch takes ``n_windows // batch_size`` of them, and at
         least one. After that, and after `fit`, nothing changes, so that tokens keep
         their meaning; `is_complete_` tells.

@@ -1,4 +1,4 @@
-"""The nearest code, whatever the number of codes and values."""
+"""The nearest code, for any number of codes and values."""
 
 import numpy as np
 import pytest

@@ -74,7 +74,7 @@ def test_layers_are_those_of_table_1():
 
 @pytest.mark.parametrize(("n", "n_equal"), [(10, 4), (250, 244), (5, 1)])
 def test_upsampling_makes_the_middle_of_a_block_constant(n, n_equal):
-    """Why the table's decoder cannot rebuild large blocks, whatever the latents."""
+    """The table's decoder cannot restore large blocks, for any latents."""
     torch.manual_seed(0)
     network = DimReduction(n).double().eval()
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Analysis by synthesis: never worse, and the same whatever the batch."""
+"""Analysis by synthesis: never worse, and the same in any batch."""
 
 import numpy as np
 import pytest

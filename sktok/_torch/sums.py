@@ -1,4 +1,4 @@
-"""Operations that sum in a fixed order, whatever the number of threads.
+"""Operations that sum in a fixed order, with any number of threads.
 
 torch divides a long sum among its threads, so that another number of threads rounds
 differently; after some thousand steps, training then ends at another network. Here

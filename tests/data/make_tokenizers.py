@@ -5,8 +5,8 @@ files of earlier formats stay::
 
     python tests/data/make_tokenizers.py
 
-Beside each tokenizer lie the tokens of those windows of `load_ecg` where no token is
-near the edge to another, so that any machine has to find the same.
+With each tokenizer it stores the tokens of those windows of `load_ecg` in which no
+token is close to another one: any machine must find the same.
 """
 
 from functools import partial

@@ -2,7 +2,7 @@
 
 `fuzz` makes a test of a function that draws its cases, and `judge` calls into sktok on
 its behalf: within bounds of memory and time, with an eye on every path that is touched,
-and with a count of what came of it.
+and with a count of the outcomes.
 """
 
 import faulthandler
@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 CASES = int(os.environ.get("SKTOK_FUZZ_CASES", 3_000))  # of all tests together
 SEED = int(os.environ.get("SKTOK_FUZZ_SEED", 0))  # the same cases for the same seed
-OUTCOMES = Counter()  # (what was called, what came of it) -> number of cases
+OUTCOMES = Counter()  # (call, outcome) -> number of cases
 
 _BATCH = 5_000  # cases in one run of hypothesis, whose memory of them grows
 _MEMORY = 2**30  # bytes that a call on a few samples may ask for
@@ -74,7 +74,7 @@ def _documented(error, allowed):
 
 
 def _reject_exhaustion(error):
-    """Memory that ran out is a fault, whatever it was turned into."""
+    """Running out of memory is a fault, in any form of exception."""
     while error is not None:
         if isinstance(error, MemoryError):
             raise AssertionError("The call asked for too much memory.") from error
@@ -154,7 +154,7 @@ def _confined():
 
 
 def table():
-    """What was called how often, and what came of it, as lines of text."""
+    """The number of each call and outcome, as lines of text."""
     kinds = sorted(
         {kind for _, kind in OUTCOMES}, key=lambda k: (k != "right answer", k)
     )

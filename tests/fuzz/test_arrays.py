@@ -492,7 +492,7 @@ def test_restore(ids):
 
 @fuzz(0.003, drawn=windows(row_shapes=[WINDOW]), as_bunch=st.booleans())
 def test_write_corpus(drawn, as_bunch):
-    """That what is refused can be mended, and what is written decodes."""
+    """Refused input can be corrected, and written files decode."""
     source = drawn.given
     if as_bunch:
         n = len(drawn.array) if drawn.array.ndim else 1
