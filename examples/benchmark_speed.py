@@ -1,14 +1,14 @@
-"""How fast is sktok, beside what one would write, or take, instead of it?
+"""How fast is sktok, compared with plain code and with other packages?
 
-Both sides of each comparison take turns in one run; figures are medians, and ratios
-are medians of the ratios of each turn. About half an hour on 2 cores::
+The sides of a comparison run alternately. Figures are medians, and ratios are medians
+of the ratios of each turn. About half an hour on 2 cores::
 
     python examples/benchmark_speed.py [SECTION ...]
 
-Sections are networks, profile, rivals, fit, search, growth, vocabulary and startup;
-without a name, all of them. Each prints a table. The signal is the ECG of `load_ecg`,
-repeated, each window with a gain of its own; errors are those on its last minute, which
-nothing was fitted to.
+Sections are networks, profile, rivals, fit, threads, search, growth, vocabulary and
+startup; the default is all of them. Each prints a table. The signal is the ECG of
+`load_ecg`, repeated, with a different gain for each window. Errors are those of its
+last minute, which is not used for fitting.
 """
 
 import copy
@@ -24,8 +24,10 @@ import sys
 import tempfile
 import time
 import timeit
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ import torch.nn.functional as F
 from benchmark_rate_distortion import OneDSax
 from sklearn.cluster import KMeans
 from sklearn.model_selection import GridSearchCV, KFold
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -51,7 +53,8 @@ from sktok import (
     make_paper_tokenizer,
     make_tokenizer,
 )
-from sktok._bottlenecks import Codebook
+from sktok._torch import fitting, sums
+from sktok._torch.threads import limited_threads
 from sktok.datasets import load_ecg
 from sktok.metrics import neg_reconstruction_mse
 from sktok.networks import ContextualAutoencoder, DimReduction
@@ -59,13 +62,15 @@ from sktok.networks import ContextualAutoencoder, DimReduction
 N_TURNS = 5
 TURN_SECONDS = 0.1
 N_WINDOWS = 20_000  # five million samples: five and a half hours at 250 Hz
-N_SLOW = 200  # windows for what takes milliseconds each
-BATCHES = (64, 256, 1024)  # windows, of which the plain loop takes the best
-QUICK_STEPS = 600  # training for figures that do not depend on it
+N_SLOW = 200  # windows for methods that take milliseconds for each
+BATCHES = (64, 256, 1024)  # windows; the plain loop uses the fastest of these
+QUICK_STEPS = 600  # training steps where speed does not depend on them
 SEEDS = (0, 1, 2, 3, 4)
 WHOLE_STEPS = "auto"
 SCHEDULES = (200, 600, 1200, 1800)  # steps
-PATIENCE = 3.5  # the plain loop is given so many times our time
+PATIENCE = 3.5  # time limit of the plain loop, in multiples of the time of sktok
+BATCH_SIZE = 64  # windows in a gradient step
+STEPS_PER_TURN = 50
 SEARCH_STEPS = 150
 GROWTH = (1_000, 10_000, 100_000, 1_000_000)  # windows
 VOCABULARY = (256, 1024, 4096, 16_384, 65_536)
@@ -73,9 +78,9 @@ BLOCK_SIZE = 10
 
 
 def race(sides):
-    """Seconds that a call of each side takes, in turns: name -> (N_TURNS,).
+    """Seconds for one call of each side, in turns: name -> (N_TURNS,).
 
-    A turn repeats short calls, until it lasts as long as `TURN_SECONDS`.
+    Short calls are repeated within a turn until it takes `TURN_SECONDS`.
     """
     seconds = {name: [] for name in sides}
     warm_up = {name: seconds_of(call) for name, call in sides.items()}
@@ -90,25 +95,23 @@ def seconds_of(call, n_calls=1):
     return timeit.timeit(call, number=n_calls) / n_calls
 
 
-def ratio(slow, fast):
-    return np.median(slow / fast)
+def ratio(a, b):
+    """Median of the ratios of all turns, in bold type."""
+    return f"**{np.median(a / b):.3g}**"
 
 
-def rate(n_samples, seconds):
-    """Million samples a second."""
-    return n_samples / np.median(seconds) / 1e6
+def median(values):
+    return f"{np.median(values):.3g}"
 
 
 def print_table(title, header, rows):
     print(f"\n## {title}\n")
-    print("| " + " | ".join(header) + " |")
-    print("|" + "---|" * len(header))
-    for row in rows:
+    for row in (header, ["---"] * len(header), *rows):
         print("| " + " | ".join(map(str, row)) + " |", flush=True)
 
 
 def load():
-    """Four minutes to fit, one to test, scaled to [0, 1]; and a long signal to time."""
+    """Four minutes to fit and one to test, in [0, 1]; and a long signal to time."""
     X = AmplitudeScaler().fit_transform(load_ecg().data.astype(np.float32))
     n_fit = len(X) * 4 // 5
     gain = np.random.default_rng(0).uniform(0.9, 1.1, (N_WINDOWS, 1))
@@ -116,37 +119,41 @@ def load():
     return X[:n_fit], X[n_fit:], archive
 
 
-# What one would write with the same trained weights.
+def blocks_of(X):
+    return BlockSegmenter(BLOCK_SIZE).fit_transform(X)
+
+
+# Tokenizing and decoding, compared with plain code that has the same trained weights.
 
 
 class ObviousCode:
-    """The contextual network in torch's own layers."""
+    """The contextual network in standard layers of torch."""
 
     def __init__(self, network):
         self.network = network
 
     def encode(self, x):
         network = self.network
-        return self._path(network.encoder, (x - network.mean) / network.scale)
+        return self._stack(network.encoder, (x - network.mean) / network.scale)
 
     def decode(self, z):
         network = self.network
-        return self._path(network.decoder, z) * network.scale + network.mean
+        return self._stack(network.decoder, z) * network.scale + network.mean
 
-    def _path(self, path, x):
-        h = path.embed(x)
-        for layer in path.body:
+    def _stack(self, stack, x):
+        h = stack.embed(x)
+        for layer in stack.body:
             normalized = F.rms_norm(h, h.shape[-1:], eps=1e-5).transpose(1, 2)
-            kernel, padding = layer.taps.T[:, None], len(layer.taps) // 2
+            kernel, padding = layer.kernel.T[:, None], layer.radius
             mixed = F.conv1d(normalized, kernel, padding=padding, groups=h.shape[-1])
             hidden = layer.hidden(mixed.transpose(1, 2)).relu().square()
             h = h + hidden @ layer.project
-        return path.linear(x) + path.project(h)
+        return stack.linear(x) + stack.project(h)
 
 
 @torch.no_grad()
 def plain_tokenize(network, quantizer, blocks, batch):
-    codes, tokens = torch.from_numpy(quantizer.codes_), []
+    codes, tokens = torch.from_numpy(quantizer.codes()), []
     for part in torch.from_numpy(blocks).split(batch):
         z = network.encode(part).flatten(0, 1)
         if isinstance(quantizer, VectorQuantizer):
@@ -159,44 +166,58 @@ def plain_tokenize(network, quantizer, blocks, batch):
 
 
 @torch.no_grad()
-def plain_restore(network, quantizer, tokens, batch):
-    codes = torch.from_numpy(quantizer.codes_)
+def plain_decode(network, quantizer, tokens, batch):
+    codes = torch.from_numpy(quantizer.codes())
     parts = torch.from_numpy(tokens).split(batch)
     return torch.cat([network.decode(codes[part]) for part in parts]).numpy()
 
 
-def at_best_batch(function, network, quantizer, array):
-    """A plain loop, with the batch size that suits it best, and that size."""
-
-    loops = {b: partial(function, network, quantizer, array, b) for b in BATCHES}
+def at_best_batch(function, *arguments):
+    """A plain loop with its fastest batch size, and this size."""
+    loops = {batch: partial(function, *arguments, batch) for batch in BATCHES}
     batch = min(BATCHES, key=lambda b: min(seconds_of(loops[b]) for _ in range(2)))
     return loops[batch], batch
 
 
 def matrix_peak():
-    """The machine's fastest matrix product, in FLOP a second."""
+    """The highest speed of matrix products on this machine, in FLOP/s."""
     a, b = torch.rand(2, 2048, 2048)
     seconds = race({"product": lambda: torch.mm(a, b)})["product"]
     return 2 * 2048**3 / seconds.min()
 
 
+def fitted_tokenizers(X):
+    """Tokenizers of blocks: both networks, and Table 1 as in the paper's pipeline."""
+    quick = {"max_steps": QUICK_STEPS, "random_state": 0}
+    tokenizers = {
+        "Table 1": ConvAETokenizer(
+            "dimreduction", quantizer=BinQuantizer(256), **quick
+        ),
+        # The steps `tokenize` and `quantize`.
+        "Table 1 and bins after it": make_paper_tokenizer(BLOCK_SIZE, **quick)[2:],
+        "contextual": ConvAETokenizer(quantizer=VectorQuantizer(256), **quick),
+    }
+    blocks = blocks_of(X)
+    return {name: tokenizer.fit(blocks) for name, tokenizer in tokenizers.items()}
+
+
+def network_and_quantizer(tokenizer):
+    if isinstance(tokenizer, Pipeline):
+        return tokenizer["tokenize"].network_, tokenizer["quantize"]
+    return tokenizer.network_, tokenizer.quantizer_
+
+
 def networks():
     X_fit, _, archive = load()
-    segmenter = BlockSegmenter(BLOCK_SIZE).fit(X_fit)
     peak, rows = matrix_peak(), []
-    for name, tokenizer in {
-        "Table 1": ConvAETokenizer("dimreduction", quantizer=BinQuantizer(256)),
-        "contextual": ConvAETokenizer(quantizer=VectorQuantizer(256)),
-    }.items():
-        tokenizer.set_params(max_steps=QUICK_STEPS, random_state=0)
-        tokenizer.fit(segmenter.transform(X_fit))
+    for name, tokenizer in fitted_tokenizers(X_fit).items():
         for length, n_windows in (("half an hour", 1800), ("five hours", N_WINDOWS)):
-            blocks = segmenter.transform(archive[:n_windows])
-            for action in ("tokenize", "restore"):
-                cells = beside_plain_loop(tokenizer, action, blocks, peak)
+            blocks = blocks_of(archive[:n_windows])
+            for action in ("tokenize", "decode"):
+                cells = compare_with_loops(tokenizer, action, blocks, peak)
                 rows.append((f"{action}, {name}, {length}", *cells))
     print_table(
-        f"Networks (matrix products: {peak / 1e9:.0f} GFLOP/s at best)",
+        f"Networks (peak of matrix products: {peak / 1e9:.0f} GFLOP/s)",
         (
             "",
             "ratio to a loop over the module",
@@ -211,52 +232,55 @@ def networks():
     )
 
 
-def beside_plain_loop(tokenizer, action, blocks, peak):
-    network, quantizer = tokenizer.network_, tokenizer.quantizer_
-    tokens = tokenizer.transform(blocks)
+def compare_with_loops(tokenizer, action, blocks, peak):
+    """One row: sktok, a loop over the module, and a loop over the obvious code."""
+    network, quantizer = network_and_quantizer(tokenizer)
     if action == "tokenize":
         ours, plain, given = tokenizer.transform, plain_tokenize, blocks
     else:
-        ours, plain, given = tokenizer.inverse_transform, plain_restore, tokens
-    sides = {"ours": partial(ours, given)}
-    sides["module"], batch = at_best_batch(plain, network, quantizer, given)
-    is_contextual = isinstance(network, ContextualAutoencoder)
-    if is_contextual:
-        sides["obvious"], obvious_batch = at_best_batch(
-            plain, ObviousCode(network), quantizer, given
-        )
+        ours, plain = tokenizer.inverse_transform, plain_decode
+        given = tokenizer.transform(blocks)
+    sides, batch = {"ours": partial(ours, given)}, {}
+    modules = {"module": network}
+    if isinstance(network, ContextualAutoencoder):
+        modules["obvious"] = ObviousCode(network)
+    for name, module in modules.items():
+        sides[name], batch[name] = at_best_batch(plain, module, quantizer, given)
     seconds = race(sides)
-    expected, result = sides["module"](), sides["ours"]()
-    difference = f"up to {np.abs(expected - result).max():.0e}"
-    if action == "tokenize":
-        double = copy.deepcopy(network).double()
-        exact = plain_tokenize(double, quantizer, blocks.astype(np.float64), 256)
-        difference = (
-            f"{(expected != result).sum()} of {tokens.size} tokens; from those in "
-            f"float64 {(result != exact).sum()}, the module {(expected != exact).sum()}"
-        )
-    share = obvious_ratio = obvious_rate = "–"
-    if is_contextual:
-        n_flops = flops_of_inference(tokenizer, action, blocks[:100])
+    speed = {name: blocks.size / 1e6 / s for name, s in seconds.items()}
+    shown = {name: f"{median(speed[name])} ({batch[name]})" for name in modules}
+    obvious_ratio = share = "–"
+    if "obvious" in modules:
+        obvious_ratio = ratio(seconds["obvious"], seconds["ours"])
+        n_flops = flops_of_inference(network, quantizer, action, blocks[:100])
         n_flops *= len(blocks) / 100
         share = f"{100 * n_flops / np.median(seconds['ours']) / peak:.0f} %"
-        obvious_ratio = f"**{ratio(seconds['obvious'], seconds['ours']):.3g}**"
-        obvious_rate = f"{rate(blocks.size, seconds['obvious']):.3g} ({obvious_batch})"
     return (
-        f"**{ratio(seconds['module'], seconds['ours']):.3g}**",
+        ratio(seconds["module"], seconds["ours"]),
         obvious_ratio,
-        f"{rate(blocks.size, seconds['ours']):.3g}",
+        median(speed["ours"]),
         share,
-        f"{rate(blocks.size, seconds['module']):.3g} ({batch})",
-        obvious_rate,
-        difference,
+        shown["module"],
+        shown.get("obvious", "–"),
+        difference(network, quantizer, blocks, sides["ours"](), sides["module"]()),
     )
 
 
-def flops_of_inference(tokenizer, action, blocks):
-    """Of matrix products and convolutions; the nearest code's, too."""
-    network, windows = tokenizer.network_, torch.from_numpy(blocks)
-    codes = torch.from_numpy(tokenizer.quantizer_.codes_)
+def difference(network, quantizer, blocks, result, expected):
+    """How much the result of sktok differs from that of the module."""
+    if result.dtype.kind == "f":
+        return f"up to {np.abs(expected - result).max():.0e}"
+    double = copy.deepcopy(network).double()
+    exact = plain_tokenize(double, quantizer, blocks.astype(np.float64), 256)
+    return (
+        f"{(expected != result).sum()} of {result.size} tokens; from those in float64 "
+        f"{(result != exact).sum()}, the module {(expected != exact).sum()}"
+    )
+
+
+def flops_of_inference(network, quantizer, action, blocks):
+    """FLOP of matrix products and convolutions, including the search for codes."""
+    windows, codes = torch.from_numpy(blocks), torch.from_numpy(quantizer.codes())
     latents = network.encode(windows).detach()
     with FlopCounterMode(display=False) as counter:
         if action == "tokenize":
@@ -266,9 +290,9 @@ def flops_of_inference(tokenizer, action, blocks):
     return counter.get_total_flops()
 
 
-# Where the time goes.
+# The share of each operation in the time.
 
-KINDS = {  # of torch's operators, by a part of their name
+KINDS = {  # operators of torch, by a part of their name
     "matrix products": ("mm",),
     "convolutions": ("conv",),
     "batch norm": ("batch_norm",),
@@ -279,22 +303,22 @@ KINDS = {  # of torch's operators, by a part of their name
 
 
 def shares(call):
-    """Shares of the time of `call`, in percent: by torch's profiler, and the rest."""
+    """Share of each kind of operation in the time of `call`, in percent."""
     call()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as p:
         whole = seconds_of(call)
-    seconds = dict.fromkeys((*KINDS, "other operators", "outside of torch"), 0.0)
+    seconds = dict.fromkeys((*KINDS, "other operators", "outside torch"), 0.0)
     for event in p.key_averages():
         name = event.key.lower()
         if name.startswith(("aten::", "autograd::")):
             kinds = (k for k, parts in KINDS.items() if any(x in name for x in parts))
             seconds[next(kinds, "other operators")] += event.self_cpu_time_total / 1e6
-    seconds["outside of torch"] = whole - sum(seconds.values())
+    seconds["outside torch"] = whole - sum(seconds.values())
     return {kind: 100 * s / whole for kind, s in seconds.items()}
 
 
 def slowest_functions(call, n=4):
-    """The functions that take the most time by themselves, with their share of it."""
+    """The `n` functions with the largest own time, and its share in percent."""
     call()
     with cProfile.Profile() as profiler:
         call()
@@ -308,18 +332,14 @@ def slowest_functions(call, n=4):
 
 def profile():
     X_fit, _, archive = load()
-    segmenter = BlockSegmenter(BLOCK_SIZE).fit(X_fit)
-    short, blocks = segmenter.transform(X_fit), segmenter.transform(archive)
-    table_1 = ConvAETokenizer("dimreduction", quantizer=BinQuantizer(256))
-    contextual = ConvAETokenizer(quantizer=VectorQuantizer(256))
-    kmeans = VectorQuantizer(256)
-    for tokenizer in (table_1, contextual):
-        tokenizer.set_params(max_steps=QUICK_STEPS, random_state=0).fit(short)
+    short, blocks = blocks_of(X_fit), blocks_of(archive)
+    tokenizers = fitted_tokenizers(X_fit)
+    table_1, contextual = tokenizers["Table 1"], tokenizers["contextual"]
     tokens = contextual.transform(blocks)
     calls = {
         "tokenize, Table 1": partial(table_1.transform, blocks),
         "tokenize, contextual": partial(contextual.transform, blocks),
-        "restore, contextual": partial(contextual.inverse_transform, tokens),
+        "decode, contextual": partial(contextual.inverse_transform, tokens),
         "fit, Table 1": partial(table_1.fit, short),
         "fit, contextual": partial(contextual.fit, short),
     }
@@ -327,33 +347,31 @@ def profile():
     for name, call in calls.items():
         by_kind = shares(call)
         rows.append((name, *(f"{share:.0f} %" for share in by_kind.values())))
-    print_table("Where the time goes", ("by torch's profiler", *by_kind), rows)
+    header = ("by torch's profiler", *by_kind)
+    print_table("Share of each operation in the time", header, rows)
 
-    scaler = AmplitudeScaler().fit(archive)
-    flat = archive.reshape(len(archive), -1, BLOCK_SIZE)
-    table_1_tokens = table_1.transform(blocks)
+    kmeans = VectorQuantizer(256).fit(short)
+    tokens = table_1.transform(blocks)
     calls = {
-        "restore, Table 1": partial(table_1.inverse_transform, table_1_tokens),
-        "scale": partial(scaler.transform, archive),
-        "`VectorQuantizer` of blocks": partial(kmeans.fit(flat[:100]).transform, flat),
+        "decode, Table 1": partial(table_1.inverse_transform, tokens),
+        "scale": partial(AmplitudeScaler().fit(archive).transform, archive),
+        "`VectorQuantizer` of blocks": partial(kmeans.transform, blocks),
         "grid search": lambda: run_search(X_fit, n_jobs=1),
     }
-    print("\nBy Python's profiler, the functions that take the most time themselves:\n")
+    print("\nThe functions that take the most time, by Python's profiler:\n")
     for name, call in calls.items():
         print(f"- {name}: {slowest_functions(call)}")
 
 
-# What one would take instead.
+# Other packages.
 
 
 class KBins:
-    """Each sample into one of 256 bins, by scikit-learn."""
-
-    n_tokens, samples_a_token = 256, 1
+    """One of 256 bins for each sample, by scikit-learn."""
 
     def fit(self, X):
         self.bins_ = KBinsDiscretizer(
-            self.n_tokens, encode="ordinal", strategy="uniform", subsample=None
+            256, encode="ordinal", strategy="uniform", subsample=None
         ).fit(X.reshape(-1, 1))
         return self
 
@@ -367,12 +385,10 @@ class KBins:
 class Sax:
     """tslearn's SAX: the level of each segment."""
 
-    n_tokens, samples_a_token = 256, BLOCK_SIZE
-
     def fit(self, X):
         self.mean_, self.std_ = X.mean(), X.std()
         n_segments = X.shape[1] // BLOCK_SIZE
-        self.sax_ = SymbolicAggregateApproximation(n_segments, self.n_tokens)
+        self.sax_ = SymbolicAggregateApproximation(n_segments, 256)
         self.sax_.fit(self._series(X))
         return self
 
@@ -388,9 +404,7 @@ class Sax:
 
 
 class OriginalOneDSax(OneDSax):
-    """tslearn's 1d-SAX as it is, a regression for each segment."""
-
-    samples_a_token = BLOCK_SIZE
+    """tslearn's 1d-SAX without changes: one regression for each segment."""
 
     def __init__(self):
         super().__init__(BLOCK_SIZE, 256)
@@ -402,9 +416,7 @@ class OriginalOneDSax(OneDSax):
 
 
 class Chronos:
-    """Amazon Chronos: each sample divided by the window's mean, into uniform bins."""
-
-    n_tokens, samples_a_token = 4096, 1
+    """Amazon Chronos: samples divided by the mean of the window, in uniform bins."""
 
     def fit(self, X):
         from chronos.chronos import ChronosConfig, MeanScaleUniformBins
@@ -414,7 +426,7 @@ class Chronos:
             tokenizer_kwargs={"low_limit": -15.0, "high_limit": 15.0},
             context_length=X.shape[1],
             prediction_length=X.shape[1],
-            n_tokens=self.n_tokens,
+            n_tokens=4096,
             n_special_tokens=2,
             pad_token_id=0,
             eos_token_id=1,
@@ -438,12 +450,10 @@ class Chronos:
 
 
 class SklearnKMeans:
-    """Each block to the nearest of 256 centres, by scikit-learn's KMeans."""
-
-    n_tokens, samples_a_token = 256, BLOCK_SIZE
+    """The nearest of 256 centres for each block, by scikit-learn's KMeans."""
 
     def fit(self, X):
-        self.kmeans_ = KMeans(self.n_tokens, n_init=1, random_state=0)
+        self.kmeans_ = KMeans(256, n_init=1, random_state=0)
         self.kmeans_.fit(X.reshape(-1, BLOCK_SIZE))
         return self
 
@@ -455,17 +465,15 @@ class SklearnKMeans:
 
 
 class VectorQuantizePytorch:
-    """lucidrains' vector-quantize-pytorch on blocks, started by its k-means."""
-
-    n_tokens, samples_a_token = 256, BLOCK_SIZE
+    """lucidrains' vector-quantize-pytorch on blocks, initialised by its k-means."""
 
     def fit(self, X):
         from vector_quantize_pytorch import VectorQuantize
 
         torch.manual_seed(0)
-        self.vq_ = VectorQuantize(BLOCK_SIZE, self.n_tokens, kmeans_init=True)
+        self.vq_ = VectorQuantize(BLOCK_SIZE, 256, kmeans_init=True)
         blocks = torch.from_numpy(X).reshape(1, -1, BLOCK_SIZE)
-        for _ in range(20):  # its codebook follows the means of what it is shown
+        for _ in range(20):  # moves the codebook towards the means of the data
             self.vq_(blocks)
         self.vq_.eval()
         return self
@@ -479,88 +487,67 @@ class VectorQuantizePytorch:
         return self.vq_.get_codes_from_indices(tokens).reshape(len(tokens), -1).numpy()
 
 
-class Ours:
-    """A pipeline of sktok's."""
-
-    n_tokens, samples_a_token = 256, BLOCK_SIZE
-
-    def __init__(self, pipeline):
-        self.pipeline = pipeline
-
-    def fit(self, X):
-        self.pipeline.fit(X)
-        return self
-
-    def transform(self, X):
-        return self.pipeline.transform(X)
-
-    def inverse_transform(self, tokens):
-        return self.pipeline.inverse_transform(tokens)
-
-
-def rivals():
-    X_fit, X_test, archive = load()
+def all_methods():
+    """name: (tokenizer, number of windows to time, bits per sample)."""
     whole = {"max_steps": WHOLE_STEPS, "random_state": 0}
     paper = make_paper_tokenizer(BLOCK_SIZE, **whole).set_params(
         tokenize__quantizer=BinQuantizer(256), quantize="passthrough"
     )
     codebook = make_pipeline(BlockSegmenter(BLOCK_SIZE), VectorQuantizer(256))
-    sides = {
-        "`make_tokenizer`": (Ours(make_tokenizer(**whole)), N_WINDOWS),
-        "the paper's, bins inside": (Ours(paper), N_WINDOWS),
-        "sktok's `VectorQuantizer` of blocks": (Ours(codebook), N_WINDOWS),
-        "KMeans of blocks": (SklearnKMeans(), N_WINDOWS),
-        "vector-quantize-pytorch": (VectorQuantizePytorch(), N_WINDOWS // 10),
-        "KBinsDiscretizer": (KBins(), N_WINDOWS),
-        "Chronos's MeanScaleUniformBins": (Chronos(), N_WINDOWS),
-        "tslearn's SAX": (Sax(), N_WINDOWS // 10),
-        "tslearn's 1d-SAX": (OriginalOneDSax(), N_SLOW),
+    few, bits = N_WINDOWS // 10, 8 / BLOCK_SIZE
+    return {
+        "`make_tokenizer`": (make_tokenizer(**whole), N_WINDOWS, bits),
+        "the paper's, bins inside": (paper, N_WINDOWS, bits),
+        "sktok's `VectorQuantizer` of blocks": (codebook, N_WINDOWS, bits),
+        "KMeans of blocks": (SklearnKMeans(), N_WINDOWS, bits),
+        "vector-quantize-pytorch": (VectorQuantizePytorch(), few, bits),
+        "KBinsDiscretizer": (KBins(), N_WINDOWS, 8),
+        "Chronos's MeanScaleUniformBins": (Chronos(), N_WINDOWS, 12),
+        "tslearn's SAX": (Sax(), few, bits),
+        "tslearn's 1d-SAX": (OriginalOneDSax(), N_SLOW, bits),
     }
-    for name, (side, _) in list(sides.items()):
+
+
+def rivals():
+    X_fit, X_test, archive = load()
+    methods = all_methods()
+    tokenize, decode = {}, {}
+    for name, (method, n_windows, _) in methods.items():
         try:
-            side.fit(X_fit)
+            method.fit(X_fit)
         except ImportError as error:
             print(f"{name} is left out: {error}")
-            del sides[name]
-    tokens = {name: side.transform(archive[:n]) for name, (side, n) in sides.items()}
-    speeds = {}
-    for action, inputs in (
-        ("transform", {name: archive[:n] for name, (_, n) in sides.items()}),
-        ("inverse_transform", tokens),
-    ):
-        seconds = race(
-            {
-                name: partial(getattr(side, action), inputs[name])
-                for name, (side, _) in sides.items()
-            }
+            continue
+        X = archive[:n_windows]
+        tokenize[name] = partial(method.transform, X)
+        decode[name] = partial(method.inverse_transform, method.transform(X))
+
+    def rates(calls):
+        """Million samples per second."""
+        seconds = race(calls)
+        return {n: archive[: methods[n][1]].size / 1e6 / seconds[n] for n in calls}
+
+    encoding, decoding = rates(tokenize), rates(decode)
+    rows = [
+        (
+            name,
+            ratio(encoding[name], encoding["tslearn's SAX"]),
+            median(encoding[name]),
+            median(decoding[name]),
+            f"{-neg_reconstruction_mse(methods[name][0], X_test):.2e}",
+            f"{methods[name][2]:.1f}",
         )
-        speeds[action] = {
-            name: archive[:n].size / 1e6 / seconds[name]
-            for name, (_, n) in sides.items()
-        }
-    rows = []
-    for name, (side, _) in sides.items():
-        restored = np.asarray(side.inverse_transform(side.transform(X_test)))
-        sax = ratio(speeds["transform"][name], speeds["transform"]["tslearn's SAX"])
-        rows.append(
-            (
-                name,
-                f"**{sax:.3g}**",
-                f"{np.median(speeds['transform'][name]):.3g}",
-                f"{np.median(speeds['inverse_transform'][name]):.3g}",
-                f"{np.mean((restored - X_test) ** 2):.2e}",
-                f"{math.log2(side.n_tokens) / side.samples_a_token:.1f}",
-            )
-        )
+        for name in encoding
+    ]
     print_table(
-        "What one would take instead",
+        "Comparison with other packages",
         (
             "",
             "tokenizing: times tslearn's SAX",
             "tokenize, Ms/s",
-            "restore, Ms/s",
+            "decode, Ms/s",
             "MSE",
-            "bits a sample",
+            "bits per sample",
         ),
         rows,
     )
@@ -569,16 +556,11 @@ def rivals():
 # Fitting.
 
 
-def held_out_error(tokenizer, blocks):
-    restored = tokenizer.inverse_transform(tokenizer.transform(blocks))
-    return float(np.mean((restored - blocks) ** 2))
-
-
 def seconds_of_plain_loop(make_start, blocks, held_out, target, patience):
-    """Until the error falls to `target`: DataLoader, batches of 64, Adam."""
+    """Seconds until the error falls to `target`: DataLoader, batches of 64, Adam."""
     start = time.perf_counter()
     trained, rows, error_of, loss_of = make_start(blocks)
-    loader = DataLoader(TensorDataset(rows), batch_size=64, shuffle=True)
+    loader = DataLoader(TensorDataset(rows), batch_size=BATCH_SIZE, shuffle=True)
     optimizer = torch.optim.Adam(trained.parameters())
     elapsed = time.perf_counter() - start
     trained.train()
@@ -599,29 +581,34 @@ def seconds_of_plain_loop(make_start, blocks, held_out, target, patience):
     return math.inf
 
 
-def contextual_start(blocks):
-    """The network and its codebook, as sktok starts them; rows are windows."""
+def contextual_trainer(blocks, max_steps, seed=0):
+    """The contextual network and its codebook as `fit` starts them."""
+    tokenizer = ConvAETokenizer(
+        quantizer=VectorQuantizer(256), max_steps=max_steps, batch_size=BATCH_SIZE
+    )
     windows = torch.from_numpy(blocks)
-    network = ContextualAutoencoder(BLOCK_SIZE, BLOCK_SIZE)
-    network.initialize(windows)
-    with torch.no_grad():
-        latents = network.encode(windows)
-    codes = torch.from_numpy(VectorQuantizer(256).fit(latents.numpy()).codes_)
-    codebook = Codebook(codes, float(latents.var()), 0, torch.Generator())
-    power = windows.var()
+    settings = fitting.settings_for(tokenizer, *windows.shape)
+    network, _ = fitting.start_network(tokenizer, windows, seed)
+    return fitting.start_training(tokenizer, network, blocks, settings, seed)
+
+
+def contextual_start(blocks):
+    """What the plain loop needs; rows are windows."""
+    # With one step, idle codes are never moved.
+    trainer = contextual_trainer(blocks, max_steps=1, seed=torch.initial_seed())
 
     def error_of(batch):
-        return F.mse_loss(network.decode(codebook(network.encode(batch))[0]), batch)
+        return trainer.losses_of(batch)[0]
 
     def loss_of(batch):
-        codes, penalty = codebook(network.encode(batch))
-        return F.mse_loss(network.decode(codes), batch) / power + penalty
+        error, penalty = trainer.losses_of(batch)
+        return error / trainer.power + penalty
 
-    return torch.nn.ModuleList([network, codebook]), windows, error_of, loss_of
+    return trainer.trained, torch.from_numpy(blocks), error_of, loss_of
 
 
 def table_1_start(blocks):
-    """Table 1's network; rows are blocks, as it takes them."""
+    """What the plain loop needs; rows are single blocks."""
     network = DimReduction(BLOCK_SIZE, latent_dim=1)
 
     def error_of(batch):
@@ -633,53 +620,51 @@ def table_1_start(blocks):
     return network, torch.from_numpy(blocks).view(-1, 1, BLOCK_SIZE), error_of, loss_of
 
 
+def fit_seconds(tokenizer, blocks, held_out, **params):
+    """Seconds that `fit` takes, and the error on the held-out blocks."""
+    tokenizer.set_params(**params)
+    seconds = seconds_of(partial(tokenizer.fit, blocks))
+    return seconds, -neg_reconstruction_mse(tokenizer, held_out)
+
+
+def time_to_error(tokenizer, start, blocks, held_out):
+    """One row: seconds of sktok and of the plain loop to 1.1 × the final error."""
+    fit_with = partial(fit_seconds, tokenizer, blocks, held_out)
+    whole = [fit_with(random_state=seed, max_steps=WHOLE_STEPS) for seed in SEEDS]
+    complete, target = np.median(whole, axis=0) * [1, 1.1]
+    ours, plain = [], []
+    for seed in SEEDS:
+        for max_steps in SCHEDULES:
+            seconds, error = fit_with(random_state=seed, max_steps=max_steps)
+            if error <= target:
+                break
+        else:
+            seconds = math.inf
+        ours.append(seconds)
+        torch.manual_seed(seed)
+        patience = PATIENCE * min(seconds, complete)
+        windows = torch.from_numpy(held_out)
+        plain.append(seconds_of_plain_loop(start, blocks, windows, target, patience))
+    with np.errstate(invalid="ignore"):
+        times = np.divide(plain, ours)
+    times[np.isnan(times)] = 0  # neither side reaches the error
+    return (
+        ratio(times, 1),
+        median(ours),
+        " ".join(f"{seconds:.3g}" for seconds in sorted(plain)),
+        f"{target:.3g}",
+        f"{complete:.3g}",
+    )
+
+
 def fit():
     X_fit, X_test, _ = load()
-    segmenter = BlockSegmenter(BLOCK_SIZE).fit(X_fit)
-    blocks, held_out = segmenter.transform(X_fit), segmenter.transform(X_test)
-    rows = []
-    for name, tokenizer, start in (
-        ("Table 1", ConvAETokenizer("dimreduction"), table_1_start),
-        ("contextual", ConvAETokenizer(quantizer=VectorQuantizer()), contextual_start),
-    ):
-        finals, complete = [], []
-        for seed in SEEDS:
-            tokenizer.set_params(random_state=seed, max_steps=WHOLE_STEPS)
-            complete.append(seconds_of(partial(tokenizer.fit, blocks)))
-            finals.append(held_out_error(tokenizer, held_out))
-        target = 1.1 * np.median(finals)
-        ours, plain = [], []
-        for seed in SEEDS:
-            for max_steps in SCHEDULES:
-                tokenizer.set_params(random_state=seed, max_steps=max_steps)
-                seconds = seconds_of(partial(tokenizer.fit, blocks))
-                if held_out_error(tokenizer, held_out) <= target:
-                    break
-            else:
-                seconds = math.inf
-            ours.append(seconds)
-            torch.manual_seed(seed)
-            patience = PATIENCE * min(seconds, np.median(complete))
-            seconds = seconds_of_plain_loop(
-                start, blocks, torch.from_numpy(held_out), target, patience
-            )
-            plain.append(seconds)
-        ours, plain = np.array(ours), np.array(plain)
-        with np.errstate(invalid="ignore"):
-            times = np.nan_to_num(plain / ours, nan=0.0, posinf=math.inf)
-        rows.append(
-            (
-                name,
-                f"**{np.median(times):.3g}**",
-                f"{np.median(ours):.3g}",
-                " ".join(f"{seconds:.3g}" for seconds in sorted(plain)),
-                f"{target:.3g}",
-                f"{np.median(complete):.3g}",
-            )
-        )
+    table_1 = ConvAETokenizer("dimreduction")
+    contextual = ConvAETokenizer(quantizer=VectorQuantizer())
+    blocks = blocks_of(X_fit), blocks_of(X_test)
     print_table(
-        f"Fitting ({len(blocks)} windows, seeds {SEEDS}; inf: not within "
-        f"{PATIENCE} times our time)",
+        f"Fitting ({len(X_fit)} windows, seeds {SEEDS}; inf: the error is not reached "
+        f"within {PATIENCE} times the time of sktok)",
         (
             "",
             "ratio",
@@ -688,27 +673,67 @@ def fit():
             "that error, held out",
             "sktok's whole fit, s",
         ),
+        [
+            ("Table 1", *time_to_error(table_1, table_1_start, *blocks)),
+            ("contextual", *time_to_error(contextual, contextual_start, *blocks)),
+        ],
+    )
+
+
+# The cost of sums in a fixed order.
+
+
+def plain_autograd():
+    """Give `sktok.networks` products and convolutions with torch's own gradients."""
+    return mock.patch.multiple(
+        "sktok.networks", product=torch.matmul, convolve=sums._convolve
+    )
+
+
+def take_steps(trainer, batch, n_threads, gradients):
+    with limited_threads(n_threads), gradients():
+        for _ in range(STEPS_PER_TURN):
+            trainer.step(batch)
+
+
+def threads():
+    blocks = blocks_of(load()[0])
+    batch, rows = torch.from_numpy(blocks[:BATCH_SIZE]), []
+    for n_threads in (1, 2):
+        sides = {}
+        for gradients in (nullcontext, plain_autograd):
+            trainer = contextual_trainer(blocks, max_steps=10**6)  # not all are taken
+            steps = partial(take_steps, trainer, batch, n_threads, gradients)
+            sides[gradients] = steps
+        ours, plain = (1000 * s / STEPS_PER_TURN for s in race(sides).values())
+        rows.append((n_threads, ratio(ours, plain), median(ours), median(plain)))
+    print_table(
+        f"Threads: a gradient step of the contextual network, {tuple(batch.shape)}",
+        ("threads", "ratio", "sktok (fixed order of sums), ms", "plain autograd, ms"),
         rows,
     )
 
+
+# Grid search.
 
 SEARCHED_BLOCKS = [5, 10, 25, 50]
 SEARCHED_BINS = [16, 64, 256, 1024]
 FOLDS = KFold(3)
 
 
-def searched():
-    return make_paper_tokenizer(limits="minmax", max_steps=SEARCH_STEPS, random_state=0)
+def searched(**params):
+    tokenizer = make_paper_tokenizer(
+        limits="minmax", max_steps=SEARCH_STEPS, random_state=0
+    )
+    return tokenizer.set_params(**params)
 
 
 def run_search(X, n_jobs):
+    grid = {"segment__block_size": SEARCHED_BLOCKS, "quantize__n_bins": SEARCHED_BINS}
     with tempfile.TemporaryDirectory() as folder:
         GridSearchCV(
-            searched().set_params(memory=folder),
-            {
-                "segment__block_size": SEARCHED_BLOCKS,
-                "quantize__n_bins": SEARCHED_BINS,
-            },
+            searched(memory=folder),
+            grid,
             scoring=neg_reconstruction_mse,
             cv=FOLDS,
             n_jobs=n_jobs,
@@ -719,52 +744,48 @@ def run_search(X, n_jobs):
 def fit_networks(X):
     for block_size in SEARCHED_BLOCKS:
         for rows, _ in FOLDS.split(X):
-            searched()[:-1].set_params(segment__block_size=block_size).fit(X[rows])
+            searched(segment__block_size=block_size)[:-1].fit(X[rows])
 
 
 def search():
     X_fit, _, _ = load()
     seconds = race(
         {
-            "12 fits": partial(fit_networks, X_fit),
+            "fits": partial(fit_networks, X_fit),
             "search": partial(run_search, X_fit, n_jobs=1),
             "two jobs": partial(run_search, X_fit, n_jobs=2),
         }
     )
+    fits, one_job, two_jobs = seconds.values()
     print_table(
         "Grid search: 4 block sizes × 4 numbers of bins × 3 folds, with memory",
         ("", "ratio", "s"),
         [
-            ("the 12 network fits alone", "", f"{np.median(seconds['12 fits']):.1f}"),
+            ("the 12 network fits alone", "", median(fits)),
+            ("the search, relative to the fits", ratio(one_job, fits), median(one_job)),
             (
-                "the search, over the fits",
-                f"**{ratio(seconds['search'], seconds['12 fits']):.2f}**",
-                f"{np.median(seconds['search']):.1f}",
-            ),
-            (
-                "one job over two jobs",
-                f"**{ratio(seconds['search'], seconds['two jobs']):.2f}**",
-                f"{np.median(seconds['two jobs']):.1f}",
+                "one job, relative to two jobs",
+                ratio(one_job, two_jobs),
+                median(two_jobs),
             ),
         ],
     )
 
 
-# Growth, each measurement in a process of its own.
+# Growth with the size of the data. Each measurement runs in a separate process.
 
 
 def measure(action, n_windows, n_codes=256):
-    """Seconds, and megabytes at the peak beyond input and output."""
-    X_fit, _, _ = load()
-    tokenizer = ConvAETokenizer(quantizer=VectorQuantizer(256), random_state=0)
-    blocks = X_fit.reshape(len(X_fit), -1, BLOCK_SIZE)
-    tokenizer.set_params(max_steps=50).fit(blocks)
+    """Seconds, and peak memory in megabytes without input and output."""
+    blocks = blocks_of(load()[0])
+    tokenizer = ConvAETokenizer(
+        quantizer=VectorQuantizer(256), max_steps=50, random_state=0
+    ).fit(blocks)
     codes = tokenizer.quantizer_.codes_
     if n_codes > len(codes):
         noise = np.random.default_rng(0).normal(size=(n_codes, codes.shape[1]))
-        noise = (noise * codes.std()).astype(codes.dtype)
-        tokenizer.quantizer_.codes_ = noise
-    tokenizer.inverse_transform(tokenizer.transform(blocks))  # all is loaded
+        tokenizer.quantizer_.codes_ = (noise * codes.std()).astype(codes.dtype)
+    tokenizer.inverse_transform(tokenizer.transform(blocks))  # loads all modules
     before = peak_megabytes()
     given = np.resize(blocks, (n_windows, *blocks.shape[1:]))
     if action == "inverse_transform":
@@ -777,9 +798,9 @@ def measure(action, n_windows, n_codes=256):
 
 
 def peak_megabytes():
-    """The most memory that this process has held.
+    """Peak memory of this process.
 
-    Linux has it in its status; there, `getrusage` may give that of the parent process.
+    On Linux, `getrusage` may return that of the parent process.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -803,11 +824,11 @@ def growth():
         cells = [f"{s:.3g} s, {m:.0f} MB" for s, m in zip(seconds, extra, strict=True)]
         rows.append((action, shown, *cells))
     print_table(
-        "Growth: time, and memory at the peak beyond input and output",
+        "Growth: time, and peak memory without input and output",
         ("", "log–log slope from 10⁴", *(f"{n:,} windows" for n in GROWTH)),
         rows,
     )
-    print("\nfit takes 50 steps, whatever the number of windows.")
+    print("\n`fit` takes 50 steps for any number of windows.")
 
 
 def vocabulary():
@@ -824,36 +845,42 @@ def vocabulary():
     ]
     print_table(
         "Vocabulary: tokenizing 10,000 windows",
-        ("codes", "times the time", "times the codes", "s", "MB beyond input, output"),
+        ("codes", "times the time", "times the codes", "s", "MB without input, output"),
         rows,
     )
 
 
 def startup():
-    def importing(module):
-        command = [sys.executable, "-c", f"import {module}"]
-        return lambda: subprocess.run(command, check=True, env=environment)
-
-    # Compiled modules are kept, as where a package is installed.
+    # Compiled modules are kept, as for an installed package.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
 
-    modules = "sklearn", "sktok", "sklearn, sktok", "torch"
-    seconds = race({name: importing(name) for name in modules})
+    def importing(modules):
+        command = [sys.executable, "-c", f"import {modules}"]
+        return partial(subprocess.run, command, check=True, env=environment)
+
+    names = "sklearn", "sktok", "sklearn, sktok", "torch"
+    seconds = race({name: importing(name) for name in names})
     print_table(
         "Start-up",
         ("", "ratio to sklearn", "s"),
         [
-            (
-                f"import {name}",
-                f"**{ratio(seconds[name], seconds['sklearn']):.2f}**",
-                f"{np.median(seconds[name]):.2f}",
-            )
-            for name in seconds
+            (f"import {name}", ratio(s, seconds["sklearn"]), median(s))
+            for name, s in seconds.items()
         ],
     )
 
 
-SECTIONS = (networks, profile, rivals, fit, search, growth, vocabulary, startup)
+SECTIONS = (
+    networks,
+    profile,
+    rivals,
+    fit,
+    threads,
+    search,
+    growth,
+    vocabulary,
+    startup,
+)
 
 
 def main(*names):

@@ -46,7 +46,9 @@ def iterate_records(source, channel, scale, window_length):
             yield str(position), str(position), partial(Bunch, data=item)
     if windows:
         first, data = next(iter(windows)), list(windows.values())
-        yield first, first, lambda: Bunch(data=np.ma.stack(data))  # keeps the masks
+        if any(map(np.ma.isMaskedArray, data)):
+            data = np.ma.stack(data)  # a list would lose the masks
+        yield first, first, partial(Bunch, data=data)
 
 
 def _records_of_bunch(ecg):

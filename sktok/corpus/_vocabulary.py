@@ -166,8 +166,9 @@ class Vocabulary:
         tokens = np.asarray(refuse_masks_and_dates(tokens))
         if not len(tokens):
             return np.empty(0, self.dtype)
-        missing = (tokens == -1).all(axis=-1, keepdims=True)
-        tokens = np.where(missing, 0, tokens)
+        if tokens.shape[1:] == (self.tokens_per_window,):  # others are refused below
+            missing = (tokens == -1).all(axis=1, keepdims=True)
+            tokens = np.where(missing, 0, tokens)
         tokens = validate_tokens(tokens, self.n_tokens, self.tokens_per_window)
         ids = np.where(missing, self.missing_id, tokens + len(_SPECIAL_TOKENS))
         is_first = np.arange(self.tokens_per_window) == 0

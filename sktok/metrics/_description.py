@@ -66,13 +66,13 @@ class TokenizerDescription:
         over the groups if `groups` was given; otherwise, each window is centred by
         its own mean.
 
-    worst_prd : float or None
+    worst_prd : float or None, default=None
         Largest PRD of a group, if `groups` was given.
 
-    worst_group : str or None
+    worst_group : str or None, default=None
         Label of that group, if `groups` was given.
 
-    n_groups : int or None
+    n_groups : int or None, default=None
         Number of groups (records or patients), if `groups` was given.
 
     snr_db : float
