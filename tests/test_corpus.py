@@ -985,7 +985,7 @@ def test_ids_of_no_sequence_are_refused():
     with pytest.raises(ValueError, match="expected one sequence"):
         SMALL.decode(np.empty((2, 3, 0), dtype=int))
     assert SMALL.decode([]).shape == SMALL.decode(np.empty(0, complex)).shape == (0, 3)
-    assert SMALL.encode([]).shape == SMALL.encode(np.empty((0, 3), int)).shape == (0,)
+    assert SMALL.encode(np.empty((0, 3), int)).shape == (0,)
 
 
 def test_a_bunch_of_unequal_lengths_is_refused(tmp_path, ecg):

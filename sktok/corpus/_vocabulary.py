@@ -164,7 +164,7 @@ class Vocabulary:
             If a token is outside the vocabulary, or rows have another length.
         """
         tokens = np.asarray(refuse_masks_and_dates(tokens))
-        if not len(tokens):
+        if tokens.shape == (0, self.tokens_per_window):
             return np.empty(0, self.dtype)
         if tokens.shape[1:] == (self.tokens_per_window,):  # others are refused below
             missing = (tokens == -1).all(axis=1, keepdims=True)
