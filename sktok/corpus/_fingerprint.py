@@ -53,7 +53,8 @@ def _digest(value):
     if hasattr(value, "get_params"):
         return _digest_of_estimator(value)
     if hasattr(value, "state_dict"):
-        return _combine(type(value).__name__, _digest(value.state_dict()))
+        parts = getattr(value, "arguments", None), value.state_dict()
+        return _combine(type(value).__name__, *map(_digest, parts))
     if hasattr(value, "detach"):
         value = value.detach().cpu().double()  # a tensor
     if isinstance(value, Integral) and abs(int(value)) > 2**53:  # not exact as a float
