@@ -106,15 +106,14 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
             If `block_size` is larger than the window.
         """
         self._reset()
-        window_length = validate_samples(self, X, reset=True).shape[1]
-        if self.block_size > window_length:
+        n_samples = validate_samples(self, X, reset=True).shape[1]
+        if self.block_size > n_samples:
             raise ValueError(
                 f"block_size={self.block_size} is larger than the window: X has "
-                f"{window_length} samples per window (n_features={window_length}). "
-                "Use a smaller block size or longer windows."
+                f"{n_samples} samples (n_features={n_samples}). Use smaller blocks."
             )
         self.block_size_ = int(self.block_size)
-        self.n_blocks_ = -(-window_length // self.block_size_)
+        self.n_blocks_ = -(-n_samples // self.block_size_)
         return self
 
     def __sklearn_is_fitted__(self):

@@ -26,10 +26,8 @@ class Estimator(BaseEstimator):
 
     def __setstate__(self, state):
         state = dict(state)
-        number, release = (
-            state.pop("_sktok_format", None),
-            state.pop("_sktok_version", ""),
-        )
+        number = state.pop("_sktok_format", None)
+        release = state.pop("_sktok_version", "")
         check_format(f"This {type(self).__name__}", number, release)
         super().__setstate__(state)
 
@@ -51,10 +49,9 @@ class Estimator(BaseEstimator):
             Arrays, Python numbers, strings, estimators and containers of these. The
             default is every learned attribute except the names and number of features.
         """
+        excluded = "feature_names_in_", "n_features_in_"
         state = learned_attributes(self)
-        for name in ("feature_names_in_", "n_features_in_"):
-            state.pop(name, None)
-        return state
+        return {name: state[name] for name in state if name not in excluded}
 
 
 class FirstBatchMixin:
@@ -97,8 +94,7 @@ def check_format(name, number, release):
     if number not in _READABLE_FORMATS:
         raise ValueError(
             f"{name} was saved by sktok {release} in format {number}, and sktok "
-            f"{sktok.__version__} reads formats {_READABLE_FORMATS}: load it with the "
-            "release that saved it, or a later one."
+            f"{sktok.__version__} reads {_READABLE_FORMATS}: use that release or later."
         )
 
 

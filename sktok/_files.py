@@ -77,9 +77,7 @@ def whole_folder(folder, *, resume=False):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         if os.path.lexists(folder):
-            raise FileExistsError(
-                f"{folder} exists: choose another name, or delete it first."
-            )
+            raise FileExistsError(f"{folder} exists: choose another name or delete it.")
         kind = "partial" if resume else "staged"
         staged = folder.with_name(f".{folder.name}.{kind}")
         if not resume:
@@ -98,9 +96,7 @@ def whole_folder(folder, *, resume=False):
                     sync(file)
             os.rename(staged, folder)
         except OSError as error:
-            error.add_note(
-                f"{folder} is incomplete: fix the problem and run the command again."
-            )
+            error.add_note(f"{folder} is incomplete: fix it and run the command again.")
             raise
         finally:
             if not resume:

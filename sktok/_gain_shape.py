@@ -64,11 +64,10 @@ def gain_and_shape(windows, offsets, gains):
     beyond = (offset < 0) | (gain == len(gains))
     if beyond.any():
         raise ValueError(
-            f"{beyond.sum()} of {len(windows)} windows are beyond the bins of offset "
-            f"and gain. The first one ranges from {lowest[beyond][0]:.3g} to "
-            f"{highest[beyond][0]:.3g}; the bins cover {offsets[0]:.3g} to "
-            f"{offsets[-1] + gains[-1]:.3g}, with ranges up to {gains[-1]:.3g}. Check "
-            "that X has the unit seen in fit, or fit on a signal with this range."
+            f"{beyond.sum()} of {len(windows)} windows are beyond the bins: the first "
+            f"ranges from {lowest[beyond][0]:.3g} to {highest[beyond][0]:.3g}, and "
+            f"they cover {offsets[0]:.3g} to {offsets[-1] + gains[-1]:.3g}, up to a "
+            f"range of {gains[-1]:.3g}. Check the unit of X, or fit on such a signal."
         )
     shapes = windows - offsets[offset, np.newaxis]
     shapes /= gains[gain, np.newaxis]
@@ -76,7 +75,7 @@ def gain_and_shape(windows, offsets, gains):
 
 
 def split_tokens(tokens, ranges):
-    """Offset, gain and shape tokens of each window, each counted from 0."""
+    """Yield the offset, gain and shape tokens of windows, each counted from 0."""
     parts = np.split(tokens, [1, 2], axis=1)
     for part, (name, expected) in zip(parts, ranges.items(), strict=True):
         if part.min() < expected.start or part.max() >= expected.stop:
@@ -84,7 +83,7 @@ def split_tokens(tokens, ranges):
                 f"The {name} tokens run from {part.min()} to {part.max()}, expected "
                 f"{expected.start} to {expected.stop - 1}: give offset, gain and shape."
             )
-    return [part - r.start for part, r in zip(parts, ranges.values(), strict=True)]
+        yield part - expected.start
 
 
 def shape_tokens(tokenizer, shapes):
@@ -93,8 +92,7 @@ def shape_tokens(tokenizer, shapes):
     if tokens.dtype.kind not in "iu" or tokens.ndim != 2:
         raise ValueError(
             f"tokenizer={type(tokenizer).__name__} returns {tokens.dtype} of shape "
-            f"{tokens.shape}, expected one row of integer tokens for each window: add "
-            "a quantiser as its last step, or use make_tokenizer()."
+            f"{tokens.shape}, expected integer tokens: end it with a quantiser."
         )
     return tokens.astype(np.int64, copy=False)
 

@@ -7,7 +7,7 @@ blocks are flattened for its checks and reshaped afterwards.
 
 import math
 from contextlib import contextmanager
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_array
@@ -20,7 +20,9 @@ LONGEST_WINDOW = 2**24  # samples; a file with longer windows is treated as dama
 
 def validate_samples(estimator, X, *, reset, dtype=FLOATS):
     """Check windows of two axes as `validate_data` does."""
-    X = _require_plain(estimator, X, reset)
+    X = refuse_masks_and_dates(X)
+    if not reset and len(X.shape) == 2:  # before a copy, which may not fit into memory
+        validate_data(estimator, X, reset=False, skip_check_array=True)
     with np.errstate(over="ignore"):  # validate_data reports infinite values
         return validate_data(estimator, X, reset=reset, dtype=dtype)
 
@@ -31,7 +33,7 @@ def validate_windows(estimator, X, *, reset, dtype=FLOATS):
     With ``reset=True`` the shape of a row is stored in ``estimator.row_shape_``;
     otherwise it must be the same.
     """
-    X = _require_plain(estimator, X, reset)
+    X = refuse_masks_and_dates(X)
     row_shape = tuple(X.shape[1:])
     if len(row_shape) == 2:
         X = np.asarray(X).reshape(len(X), math.prod(row_shape))
@@ -79,23 +81,6 @@ def check_tokens(tokens, n_tokens=None, *, ensure_2d=False):
     return tokens.astype(np.int64, copy=False)
 
 
-def _require_plain(estimator, X, reset):
-    """`X`; raise if it is masked, holds dates, or has rows of the wrong length.
-
-    The length is checked before a copy is made, because a wrong array may be too large
-    for memory.
-    """
-    X = refuse_masks_and_dates(X)
-    if not reset and len(X.shape) in (2, 3):
-        n_features = math.prod(X.shape[1:])
-        if n_features != estimator.n_features_in_:
-            raise ValueError(
-                f"X has {n_features} features, but {type(estimator).__name__} is "
-                f"expecting {estimator.n_features_in_} features as input."
-            )
-    return X
-
-
 def refuse_masks_and_dates(X):
     """`X` as an object with a shape; raise if it holds masked values or dates."""
     if not hasattr(X, "shape"):
@@ -103,9 +88,7 @@ def refuse_masks_and_dates(X):
     is_date = getattr(getattr(X, "dtype", None), "kind", None) in ("m", "M")
     if is_date or np.ma.is_masked(X):
         found = f"dates or times ({X.dtype})" if is_date else "masked values"
-        raise ValueError(
-            f"The array has {found}, expected numbers: remove or convert them."
-        )
+        raise ValueError(f"Got {found}, expected numbers: remove or convert them.")
     return X
 
 
@@ -143,6 +126,13 @@ def _overflow(X, dtype, advice):
 def is_number(value, kind=Real):
     """Whether a parameter is a number; True and False are none."""
     return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def require_int(name, value, low=1, high=2**32):
+    """The value as a Python int; raise unless it is an int from `low` to `high`."""
+    if not (is_number(value, Integral) and low <= value <= high):
+        raise ValueError(f"{name}={value!r}: expected an int from {low} to {high}.")
+    return int(value)
 
 
 def require_fs(fs):

@@ -32,8 +32,7 @@ def _trains_to_the_end(tokenizer):
     """Raise if windows are held out, which a stream does not have."""
     if tokenizer.early_stopping:
         raise AttributeError(
-            "There is no partial_fit with early_stopping=True, because a stream has no "
-            "held-out windows: set early_stopping=False."
+            "partial_fit cannot hold out windows of a stream: set early_stopping=False."
         )
     return True
 
@@ -303,23 +302,12 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             does not keep to the protocol, or the loss is not finite because of very
             large values or learning rates.
         """
-        from sktok._torch.fitting import fit_autoencoder
-
-        self._validate_quantizer()
         if groups is not None:
             check_consistent_length(X, groups)
-        warm = self.warm_start and hasattr(self, "network_")
-        if not warm:
+        if not (self.warm_start and is_fitted(self)):
             self._reset()
             vars(self).pop("_unfinished", None)
-        X = validate_windows(self, X, reset=not warm, dtype=np.float32)
-        earlier = (self.network_, self.quantizer_) if warm else None
-        trained = fit_autoencoder(self, X, groups, earlier)
-        if warm:
-            losses = trained.validation_losses
-            trained.validation_losses = {self.n_steps_ + s: losses[s] for s in losses}
-            trained.losses = self.loss_curve_ + trained.losses
-        return self._learn(trained)
+        return self._train(X, groups)
 
     @available_if(_trains_to_the_end)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -357,48 +345,19 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         ValueError
             As in `fit`.
         """
-        from sktok._torch.fitting import Trained, partial_fit_autoencoder
+        return self._train(X, is_stream=True)
 
-        earlier = None
-        if is_fitted(self):
-            X = validate_windows(self, X, reset=False, dtype=np.float32)
-            if self.is_complete_:
-                return self
-            earlier = Trained(
-                self.network_,
-                self.quantizer_,
-                self.latent_dim_,
-                self.loss_curve_,
-                unfinished=self._unfinished,
-            )
-        else:
-            self._validate_quantizer()
-            X = validate_windows(self, X, reset=True, dtype=np.float32)
-        return self._learn(partial_fit_autoencoder(self, X, earlier))
+    def _train(self, X, groups=None, *, is_stream=False):
+        """Train, from the fitted network if there is one."""
+        from sktok._torch.fitting import fit_autoencoder
 
-    def _validate_quantizer(self):
         if self.quantizer is not None:
             self.quantizer._validate_params()
-
-    def _learn(self, trained):
-        """Set all fitted attributes at once: an interrupt leaves all or none."""
-        from sktok._torch.inference import blocks_of_tokens
-
-        network, quantizer = trained.network, trained.quantizer
-        vars(self).update(
-            block_size_=self.row_shape_[-1],
-            latent_dim_=trained.latent_dim,
-            loss_curve_=trained.losses,
-            validation_loss_curve_=list(trained.validation_losses.values()),
-            validation_steps_=list(trained.validation_losses),
-            n_steps_=len(trained.losses),
-            codebook_=blocks_of_tokens(
-                network, quantizer, trained.latent_dim, self.device
-            ),
-            quantizer_=quantizer,
-            network_=network,
-            _unfinished=trained.unfinished,
-        )
+        continues = is_fitted(self)
+        X = validate_windows(self, X, reset=not continues, dtype=np.float32)
+        if not (is_stream and continues and self.is_complete_):
+            # All attributes at once: an interrupt leaves all or none.
+            vars(self).update(fit_autoencoder(self, X, groups, is_stream=is_stream))
         return self
 
     @property
@@ -433,8 +392,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         """Size of the vocabulary: tokens are in ``range(n_tokens_)``."""
         if getattr(self, "quantizer_", None) is None:
             raise AttributeError(
-                "There are no tokens without a fitted quantizer: set quantizer= before "
-                "fit, or use n_tokens_ of the quantiser that follows in the Pipeline."
+                "There are no tokens without a fitted quantizer: set quantizer and fit."
             )
         return self.quantizer_.n_tokens_
 
@@ -466,21 +424,17 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         check_is_fitted(self)
         self._validate_params()  # some may be set after `fit`
         X = validate_windows(self, X, reset=False)
-        with overflow_explained(
-            X, "scale it first, for instance with AmplitudeScaler."
-        ):
-            if self.quantizer_ is not None:
-                tokens = tokenize(
-                    self.network_, self.quantizer_, X, self.n_candidates, self.device
-                )
-                return tokens.reshape(len(X), -1)
-            if self.n_candidates > 1:
-                raise ValueError(
-                    f"n_candidates={self.n_candidates} searches tokens, but with "
-                    "quantizer=None there are none: set n_candidates=1, or fit with a "
-                    "quantizer."
-                )
-            return encode(self.network_, X, self.device)
+        quantizer, n_candidates = self.quantizer_, self.n_candidates
+        if quantizer is None and n_candidates > 1:
+            raise ValueError(
+                f"n_candidates={n_candidates} searches tokens, and with quantizer=None "
+                "there are none: set it to 1, or fit with a quantizer."
+            )
+        with overflow_explained(X, "scale it first, as with AmplitudeScaler."):
+            if quantizer is None:
+                return encode(self.network_, X, self.device)
+            tokens = tokenize(self.network_, quantizer, X, n_candidates, self.device)
+        return tokens.reshape(len(X), -1)
 
     def _clip_rates(self, X):
         """What the network and the quantiser cannot represent."""
@@ -541,11 +495,8 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         return blocks.reshape(len(tokens), *self.row_shape_)
 
     def _fingerprint_state(self):
-        return {
-            "network_": self.network_,
-            "quantizer_": self.quantizer_,
-            "row_shape_": self.row_shape_,
-        }
+        names = "network_", "quantizer_", "row_shape_"
+        return {name: getattr(self, name) for name in names}
 
     def get_feature_names_out(self, input_features=None):
         """Names of the tokens of a window, or of its latents, block after block.
@@ -571,7 +522,6 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         # Latents are float32 for any input; tokens are integers.
-        tags.transformer_tags.preserves_dtype = (
-            ["float32"] if self.quantizer is None else []
-        )
+        preserved = ["float32"] if self.quantizer is None else []
+        tags.transformer_tags.preserves_dtype = preserved
         return tags

@@ -90,15 +90,20 @@ def to_onnx(tokenizer, folder):
 
     from sktok._torch import onnx
 
-    ir = _import_ir()
+    try:
+        from onnxscript import ir  # imports onnx
+    except ImportError as error:
+        raise ImportError(
+            "This needs the packages onnx and onnxscript: pip install 'sktok[onnx]'"
+        ) from error
     tokenizer = unwrap(tokenizer)
     module = onnx.module_of(tokenizer, "tokenizer")
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     windows = torch.zeros(2, *module.row_shape)
     tokens = torch.zeros(2, vocabulary.tokens_per_window, dtype=torch.int64)
     programs = {
-        "encoder": onnx.export(module, windows=windows, output="tokens"),
-        "decoder": onnx.export(onnx.Inverse(module), tokens=tokens, output="windows"),
+        "encoder": onnx.export(module, windows, "windows", "tokens"),
+        "decoder": onnx.export(onnx.Inverse(module), tokens, "tokens", "windows"),
     }
     facts = {"version": sktok.__version__, **asdict(vocabulary)}
     with whole_folder(folder) as staged:
@@ -108,13 +113,3 @@ def to_onnx(tokenizer, folder):
             for fact, value in facts.items():
                 program.model.metadata_props[f"sktok.{fact}"] = str(value)
             program.save(staged / f"{name}.onnx")
-
-
-def _import_ir():
-    try:
-        from onnxscript import ir  # imports onnx
-    except ImportError as error:
-        raise ImportError(
-            "This needs the packages onnx and onnxscript: pip install 'sktok[onnx]'"
-        ) from error
-    return ir

@@ -126,24 +126,21 @@ class ContextualAutoencoder(nn.Module):
         decoder_radii=(1, 1, 1),
     ):
         super().__init__()
+        # Keywords that build a network of the same shape.
+        self.arguments = {
+            "block_size": block_size,
+            "latent_dim": latent_dim,
+            "limits": limits,
+            "width": width,
+            "encoder_radii": tuple(encoder_radii),
+            "decoder_radii": tuple(decoder_radii),
+        }
         self.encoder = ResidualStack(block_size, latent_dim, width, encoder_radii)
         self.decoder = ResidualStack(latent_dim, block_size, width, decoder_radii)
         self.context_radius = sum(decoder_radii)
         self.limits = limits
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
-
-    @property
-    def arguments(self):
-        """Keywords that build a network of the same shape."""
-        return {
-            "block_size": self.encoder.linear.in_features,
-            "latent_dim": self.encoder.linear.out_features,
-            "limits": self.limits,
-            "width": self.encoder.embed.out_features,
-            "encoder_radii": tuple(layer.radius for layer in self.encoder.body),
-            "decoder_radii": tuple(layer.radius for layer in self.decoder.body),
-        }
 
     def initialize(self, windows):
         """Set the linear paths to the principal components of the blocks.
@@ -247,14 +244,10 @@ class _Residual(nn.Module):
 
     def __init__(self, width, radius):
         super().__init__()
-        kernel_size = 2 * radius + 1
+        self.radius, kernel_size = radius, 2 * radius + 1
         self.kernel = nn.Parameter(torch.randn(kernel_size, width) / kernel_size**0.5)
         self.hidden = nn.Linear(width, width)
         self.project = nn.Parameter(torch.zeros(width, width))
-
-    @property
-    def radius(self):
-        return len(self.kernel) // 2
 
     def forward(self, h, n_blocks):  # (windows * blocks, width)
         activated = self.activate(h, n_blocks)
@@ -328,6 +321,8 @@ class DimReduction(nn.Module):
 
     def __init__(self, block_size, latent_dim=32):
         super().__init__()
+        # Keywords that build a network of the same shape.
+        self.arguments = {"block_size": block_size, "latent_dim": latent_dim}
         encoder = [
             *_activated(nn.Conv1d(1, 8, kernel_size=3, padding=1)),
             *_activated(nn.Conv1d(8, 16, kernel_size=3, padding=1)),
@@ -348,16 +343,6 @@ class DimReduction(nn.Module):
         # (B, 1, block_size) -> (B, latent_dim, 1) -> (B, 1, block_size)
         self.encoder = nn.Sequential(*encoder)
         self.decoder = nn.Sequential(*decoder)
-
-    @property
-    def arguments(self):
-        """Keywords that build a network of the same shape."""
-        *_, last = self.encoder
-        *_, upsample, _, _ = self.decoder
-        return {
-            "block_size": upsample.size,
-            "latent_dim": last.out_channels if isinstance(last, nn.Conv1d) else 32,
-        }
 
     def for_inference(self):
         """Return a network that encodes faster and is not trained.

@@ -94,13 +94,10 @@ def save(tokenizer, path):
     except Exception as error:  # skops raises many types
         raise TypeError(
             "The tokenizer holds an object that a safe file cannot hold, such as a "
-            f"custom network ({error}): use joblib.dump, and load that file only where "
-            "you trust it."
+            f"custom network ({error}): use joblib.dump, and load only trusted files."
         ) from error
     if not _fitted_steps(tokenizer):
-        raise NotFittedError(
-            f"This {type(tokenizer).__name__} is not fitted: fit it before saving."
-        )
+        raise NotFittedError("The tokenizer is not fitted: fit it before saving.")
     with whole_file(path) as file:
         file.write(content)
 

@@ -58,7 +58,7 @@ def test_load_ecg_is_real_and_in_millivolts(ecg):
     assert len(ecg.feature_names) == 250
     assert 3 < np.ptp(ecg.data) < 10
     assert load_ecg(window_length=1000).data.shape == (108, 1000)
-    with pytest.raises(ValueError, match="window_length=0: expected an int above 0"):
+    with pytest.raises(ValueError, match="window_length=0: expected an int from 1"):
         load_ecg(window_length=0)
 
 

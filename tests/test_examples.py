@@ -1,5 +1,6 @@
 """The examples run, with few data and few training steps."""
 
+import re
 from pathlib import Path
 
 import joblib
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sleepecg
+import torch
 from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.utils import Bunch
 
@@ -179,7 +181,10 @@ def test_the_speed_benchmark(monkeypatch, capsys):
         "WHOLE_STEPS": 2,
         "SCHEDULES": (2,),
         "PATIENCE": 0.1,
+        "STEPS_PER_TURN": 1,
         "SEARCH_STEPS": 2,
+        "SEARCHED_BLOCKS": [10, 50],
+        "SEARCHED_BINS": [16],
         "GROWTH": (10, 20, 40),
         "VOCABULARY": (256, 300),
     }.items():
@@ -189,6 +194,22 @@ def test_the_speed_benchmark(monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert shown.count("\n## ") == len(benchmark.SECTIONS)
     assert "nan" not in shown
+    differences = re.findall(r"^\| decode, .* up to (\S+) \|$", shown, re.MULTILINE)
+    assert len(differences) == 6
+    assert all(float(difference) <= 1e-6 for difference in differences)
+
+
+def test_plain_autograd_takes_the_same_steps():
+    import benchmark_speed as benchmark
+
+    blocks = benchmark.blocks_of(benchmark.load()[0])
+    batch = torch.from_numpy(blocks[:64])
+    ours, plain = (benchmark.contextual_trainer(blocks, max_steps=9) for _ in range(2))
+    for _ in range(3):
+        ours.step(batch)
+        with benchmark.plain_autograd():
+            plain.step(batch)
+    np.testing.assert_allclose(plain.losses, ours.losses, rtol=1e-4)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sktok import __version__, make_tokenizer
 from sktok._command_line._facts import as_lines, corpus_facts, tokenizer_facts
 from sktok._files import whole_folder
 from sktok.corpus import read_corpus, write_corpus
-from sktok.corpus._reader import read_record
+from sktok.corpus._reader import read_record, require_whole
 from sktok.datasets import load_wfdb
 from sktok.datasets._wfdb import LONGEST_GAPS, record_names
 from sktok.metrics import describe
@@ -25,9 +25,7 @@ def fit(arguments):
     """Train a tokenizer on records, and measure it on them and on test records."""
     out = arguments.out
     if out.is_dir() or (out.exists() and not arguments.overwrite):
-        raise FileExistsError(
-            f"{out} exists: choose another name, or give --overwrite to replace a file."
-        )
+        raise FileExistsError(f"{out} exists: choose another name or give --overwrite.")
     _require_writable(out.parent)
     paths = arguments.records + arguments.test
     _require_distinct(paths)
@@ -132,13 +130,9 @@ def _require_distinct(records):
 
 
 def _load_records(arguments, paths, window_length):
-    return load_wfdb(
-        paths,
-        channel=arguments.channel,
-        window_length=window_length,
-        scale=arguments.scale,
-        missing=arguments.missing,
-    )
+    names = "channel", "scale", "missing"
+    options = {name: getattr(arguments, name) for name in names}
+    return load_wfdb(paths, window_length=window_length, **options)
 
 
 def _load_tokenizer(path):
@@ -184,11 +178,9 @@ def _decoded(record, corpus, tokenizer):
     ids, _, starts = read_record(corpus, record)
     windows = corpus.vocabulary.decode_signal(ids, tokenizer)
     n_samples = int(starts.max()) + windows.shape[1]
-    if starts.min() < 0 or n_samples - windows.size > LONGEST_GAPS:
-        raise ValueError(
-            f"The windows of record {record['record']} have impossible positions: "
-            "write the corpus again."
-        )
+    is_possible = starts.min() >= 0 and n_samples - windows.size <= LONGEST_GAPS
+    fault = f"The windows of record {record['record']} have impossible positions"
+    require_whole(is_possible, fault)
     signal = np.full(n_samples, np.nan)
     signal[starts[:, np.newaxis] + np.arange(windows.shape[1])] = windows
     return signal

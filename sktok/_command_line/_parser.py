@@ -99,10 +99,7 @@ def tokenize(parser):
         "their names (default: %(default)s)"
     )
     add("--validation", type=float, default=0.0, metavar="SHARE", help=text)
-    text = (
-        "names of the records that go to val.bin, without folder unless two records "
-        "share a name"
-    )
+    text = "names of the records for val.bin, or paths if two records share a name"
     add("--validation-records", nargs="+", metavar="NAME", help=text)
 
 
@@ -161,8 +158,7 @@ def _add_records(parser, nargs):
 
 
 def _add_missing(parser):
-    text = "raise an error on windows with invalid samples, or drop them "
-    text += "(default: %(default)s)"
+    text = "raise an error on windows with invalid samples (default), or drop them"
     choices = ["raise", "drop"]
     parser.add_argument("--missing", choices=choices, default="raise", help=text)
 
@@ -183,8 +179,7 @@ def _add_output(parser, kind):
 def _count(text, least=1):
     """An int of at least `least`."""
     if not text.isdecimal() or int(text) < least:
-        message = f"{text!r}: expected an int of at least {least}"
-        raise argparse.ArgumentTypeError(message)
+        raise argparse.ArgumentTypeError(f"{text!r}: expected an int from {least} up")
     return int(text)
 
 

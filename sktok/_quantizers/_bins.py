@@ -33,11 +33,6 @@ def uniform_centers(low, high, n_bins, dtype):
     return low + width * (np.arange(n_bins).astype(dtype) + 0.5)
 
 
-def edge_bins(values, edges):
-    """Index of the bin that holds each value; the two end bins are open."""
-    return np.searchsorted(edges[1:-1], values, side="right")
-
-
 def edge_centers(edges, dtype):
     """Midpoints of bins of any width."""
     return (edges[:-1] + (edges[1:] - edges[:-1]) / 2).astype(dtype)
@@ -68,16 +63,15 @@ def kmeans_edges(values, low, high, n_bins, max_iter=300):
     sums = np.concatenate([[0.0], np.cumsum(values)])
     edges = np.linspace(0, (high - low) / span, n_bins + 1)
     for _ in range(max_iter):
-        inner = np.searchsorted(values, edges[1:-1], side="left")
+        inner = np.searchsorted(values, edges[1:-1])
         bounds = np.concatenate([[0], inner, [len(values)]])
         count = np.diff(bounds)
         centers = edge_centers(edges, np.float64)  # where a bin is empty
         np.divide(np.diff(sums[bounds]), count, out=centers, where=count > 0)
-        previous = edges
-        edges = edges.copy()
-        edges[1:-1] = centers[:-1] + np.diff(centers) / 2
-        if np.array_equal(edges, previous):
+        halfway = centers[:-1] + np.diff(centers) / 2
+        if np.array_equal(halfway, edges[1:-1]):
             break
+        edges[1:-1] = halfway
     edges = low + edges * span
     edges[-1] = high
     return edges
@@ -213,25 +207,24 @@ class BinQuantizer(BaseQuantizer):
         """
         limits = self._given_limits()
         self.is_uniform_ = self.strategy == "uniform"
+        columns, n_bins = [values], (self.n_bins,)
         if isinstance(self.n_bins, tuple):
             self._check_bin_tuple(values.shape[-1])
-            columns = np.moveaxis(values, -1, 0)
-            bins = [
-                self._fit_bins(column.ravel(), n_bins, limits)
-                for column, n_bins in zip(columns, self.n_bins, strict=True)
-            ]
+            columns, n_bins = np.moveaxis(values, -1, 0), self.n_bins
+        bins = [
+            self._fit_bins(column.ravel(), n, limits)
+            for column, n in zip(columns, n_bins, strict=True)
+        ]
+        if isinstance(self.n_bins, tuple):
             self.edges_, self.centers_ = map(list, zip(*bins, strict=True))
-            self.n_tokens_ = math.prod(map(int, self.n_bins))
         else:
-            bins = self._fit_bins(values.ravel(), self.n_bins, limits)
-            self.edges_, self.centers_ = bins
-            self.n_tokens_ = int(self.n_bins)
+            self.edges_, self.centers_ = bins[0]
+        self.n_tokens_ = math.prod(map(int, n_bins))
 
     def _given_limits(self):
         """`limits` as two floats, or None for the limits of the data."""
-        if self.limits == "minmax":
-            return None
-        return validate_interval("limits", self.limits)
+        given = self.limits != "minmax"
+        return validate_interval("limits", self.limits) if given else None
 
     def _check_bin_tuple(self, n_dims):
         if len(self.n_bins) != n_dims:
@@ -269,22 +262,20 @@ class BinQuantizer(BaseQuantizer):
         if self.is_uniform_:
             low, high = float(edges[0]), float(edges[-1])
             return uniform_bins(values, low, high, len(edges) - 1)
-        return edge_bins(values, edges)
+        return np.searchsorted(edges[1:-1], values, side="right")
 
     def quantize(self, values):
         if not self._has_digits():
             return self._bins(values, self.edges_)
-        digits = [
-            self._bins(values[..., dim], edges) for dim, edges in enumerate(self.edges_)
-        ]
+        columns = np.moveaxis(values, -1, 0)
+        digits = list(map(self._bins, columns, self.edges_))
         return np.ravel_multi_index(digits, self._n_digits())[..., np.newaxis]
 
     def dequantize(self, tokens):
         if not self._has_digits():
             return np.take(self.centers_, tokens)
         digits = np.unravel_index(tokens[..., 0], self._n_digits())
-        values = [c[digit] for c, digit in zip(self.centers_, digits, strict=True)]
-        return np.stack(values, axis=-1)
+        return np.stack(list(map(np.take, self.centers_, digits)), axis=-1)
 
     def _has_digits(self):
         """Whether a token has a digit for each position, as a tuple `n_bins` means."""
@@ -319,12 +310,12 @@ class BinQuantizer(BaseQuantizer):
     def export_functions(self):
         import torch
 
-        edges = self.edges_ if self._has_digits() else [self.edges_]
-        centers = self.centers_ if self._has_digits() else [self.centers_]
-        to_index = _uniform_tensor_bins if self.is_uniform_ else _edge_tensor_bins
-        to_index = [to_index(e) for e in edges]
-        centers = [torch.from_numpy(c).float()[:, None] for c in centers]
         has_digits = self._has_digits()
+        edges = self.edges_ if has_digits else [self.edges_]
+        centers = self.centers_ if has_digits else [self.centers_]
+        to_index = _uniform_tensor_bins if self.is_uniform_ else _edge_tensor_bins
+        to_index = list(map(to_index, edges))
+        centers = [torch.from_numpy(c).float()[:, None] for c in centers]
 
         def quantize(x):
             if not has_digits:
@@ -356,7 +347,7 @@ def _uniform_tensor_bins(edges):
 
 
 def _edge_tensor_bins(edges):
-    """`edge_bins` for tensors."""
+    """Bins between any edges for tensors."""
     import torch
 
     inner = edges[1:-1].astype(np.float32)

@@ -384,8 +384,7 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
         """
         check_is_fitted(self)
         tokens = validate_tokens(X, self.n_tokens_, self._tokens_per_window())
-        *outer, dim = self.row_shape_
-        tokens = tokens.reshape(len(tokens), *outer, self.tokens_per_block(dim))
+        tokens = tokens.reshape(len(tokens), *self.row_shape_[:-1], -1)
         return self.dequantize(tokens).reshape(len(tokens), *self.row_shape_)
 
     def get_feature_names_out(self, input_features=None):
@@ -415,9 +414,8 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
             return []
         low, high = self.value_limits()
         X = validate_windows(self, X, reset=False)
-        advice = (
-            f"the limits of {type(self).__name__}: widen them, or fit on such data."
-        )
+        name = type(self).__name__
+        advice = f"the limits of {name}: widen them, or fit on such data."
         return [(float(np.mean((low > X) | (high < X))), advice)]
 
     def __sklearn_tags__(self):

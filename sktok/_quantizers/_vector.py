@@ -151,11 +151,10 @@ class VectorQuantizer(BaseQuantizer):
             If values exceed the range of float32.
         """
         _require_float32_range(values)
+        vectors = values.reshape(-1, values.shape[-1])
+        random_state = check_random_state(self.random_state)
         codes, self.n_iter_ = kmeans_codes(
-            values.reshape(-1, values.shape[-1]),
-            self.n_codes,
-            self.max_iter,
-            check_random_state(self.random_state),
+            vectors, self.n_codes, self.max_iter, random_state
         )
         self.codes_ = codes.astype(values.dtype, copy=False)
 
@@ -167,10 +166,8 @@ class VectorQuantizer(BaseQuantizer):
         vectors = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
         if max(np.abs(vectors).max(), np.abs(self.codes_).max()) > _LARGEST_TO_SQUARE:
             vectors = vectors.astype(np.float64)
-        codes = self.codes_.astype(vectors.dtype)
-        tokens = pairwise_distances_argmin(vectors, codes)
-        tokens = tokens.astype(np.int64, copy=False)
-        return tokens.reshape(*values.shape[:-1], 1)
+        tokens = pairwise_distances_argmin(vectors, self.codes_.astype(vectors.dtype))
+        return tokens.astype(np.int64, copy=False).reshape(*values.shape[:-1], 1)
 
     def dequantize(self, tokens):
         return np.take(self.codes_, tokens[..., 0], axis=0)
@@ -245,8 +242,8 @@ class VectorQuantizer(BaseQuantizer):
         codes = torch.from_numpy(self.codes_)
         # Squares of a signal far from zero would drown the differences.
         center = codes.mean(0)
-        factors = -2 * (codes - center).float()
-        squares = (codes - center).square().sum(1).float()
+        centered = codes - center
+        factors, squares = -2 * centered.float(), centered.square().sum(1).float()
         codes, center = codes.float(), center.float()
 
         def quantize(x):
@@ -267,5 +264,5 @@ def _require_float32_range(values):
     if largest > LARGEST:
         raise ValueError(
             f"X has values up to {largest:.3g} in magnitude, more than float32 can "
-            "hold: scale it first, for instance with AmplitudeScaler."
+            "hold: scale it first, as with AmplitudeScaler."
         )

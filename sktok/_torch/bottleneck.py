@@ -58,10 +58,9 @@ class Bottleneck(nn.Module):
 
     def to_plain(self):
         """The state as arrays and numbers, for another `Bottleneck`."""
+        state = {name: getattr(self, name) for name in self._state_names}
         return {
-            name: value.cpu().numpy() if torch.is_tensor(value) else value
-            for name in self._state_names
-            for value in [getattr(self, name)]
+            n: v.cpu().numpy() if torch.is_tensor(v) else v for n, v in state.items()
         }
 
     def collect_result(self):

@@ -3,7 +3,6 @@
 import copy
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,9 +12,9 @@ from sklearn.utils import check_random_state
 
 from sktok._torch.bottleneck import Bottleneck
 from sktok._torch.device import exact_float32, resolve_device
-from sktok._torch.inference import as_blocks, encode
+from sktok._torch.inference import as_blocks, blocks_of_tokens, encode
 from sktok._torch.threads import limited_threads, n_threads
-from sktok._torch.training import Trainer, seeded, train, train_once
+from sktok._torch.training import Trainer, seeded, train
 from sktok.networks import NETWORKS
 
 _SHORT_BLOCK = 8  # shorter blocks hold mostly noise, which is alike in all patients
@@ -24,20 +23,10 @@ _MOST_STEPS = 12_000  # for max_steps="auto"; more hardly lower the error
 _START_SAMPLES = 2**24  # of signal whose latents a quantiser starts from, at most
 
 
-@dataclass
-class Trained:
-    """The result of training: the network on the CPU, in evaluation mode."""
-
-    network: torch.nn.Module
-    quantizer: object  # BaseQuantizer or None
-    latent_dim: int
-    losses: list[float]
-    validation_losses: dict[int, float] = field(default_factory=dict)  # by step
-    unfinished: dict | None = None  # what the next batch of a stream continues from
-
-
-def fit_autoencoder(tokenizer, X, groups=None, earlier=None):
+def fit_autoencoder(tokenizer, X, groups=None, *, is_stream=False):
     """Train a network, with its quantiser, as the parameters of a tokenizer say.
+
+    Training continues from the network of the tokenizer if it has one.
 
     Parameters
     ----------
@@ -50,13 +39,14 @@ def fit_autoencoder(tokenizer, X, groups=None, earlier=None):
     groups : array-like of shape (windows,) or None
         Patients: validation holds out whole groups.
 
-    earlier : tuple (network, quantizer) or None
-        Result of an earlier fit to continue from.
+    is_stream : bool, default=False
+        Whether `X` is a batch of a stream: training is then one pass over it.
 
     Returns
     -------
-    Trained
-        With the losses of these steps.
+    dict
+        The fitted attributes of the tokenizer by name; the one that marks it as fitted
+        is the last.
 
     Raises
     ------
@@ -65,77 +55,43 @@ def fit_autoencoder(tokenizer, X, groups=None, earlier=None):
         latents, loss or weights are not finite.
     """
     windows = as_tensor(X)
-    random_state = check_random_state(tokenizer.random_state)
-    seed = draw_seed(random_state)
-    settings = settings_for(tokenizer, *windows.shape)
-    train_indices, held_out = split(tokenizer, windows, groups, random_state)
-    network, latent_dim = start_network(tokenizer, windows, seed, earlier)
-    check_batch(network, windows[train_indices], settings)
+    split_indices = np.arange(len(X)), None  # to train on, and held out
+    resumes = is_stream and hasattr(tokenizer, "network_")
+    if resumes:
+        settings, latent_dim = tokenizer._unfinished["settings"], tokenizer.latent_dim_
+        network = copy.deepcopy(tokenizer.network_)
+    else:
+        random_state = check_random_state(tokenizer.random_state)
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
+        settings = settings_for(tokenizer, *windows.shape, is_stream=is_stream)
+        if tokenizer.early_stopping:
+            split_indices = split(tokenizer, windows, groups, random_state)
+        network, latent_dim = start_network(tokenizer, windows, seed)
+    batch_size = min(len(split_indices[0]), settings["batch_size"])
+    check_batch(network, batch_size * windows.shape[1])
+    is_parallel = getattr(network, "parallel_training", False)
+    n = n_threads() if is_parallel else 1  # sums may depend on it
     with divergence_explained(windows, settings):
-        earlier_quantizer = earlier and earlier[1]
-        trainer = start_training(
-            tokenizer, network, X, settings, seed, earlier_quantizer
-        )
+        if resumes:
+            trainer = resume_training(tokenizer, network)
+        else:
+            trainer = start_training(tokenizer, network, X, settings, seed)
+        n_steps = settings["max_steps"]
+        if is_stream:  # one pass, as far as training lasts
+            n_steps = min(len(X) // batch_size, n_steps - len(trainer.losses))
         device = trainer.deviation.device
-        with training_threads(network), exact_float32(device):
-            validation_losses = train(
+        with limited_threads(n), exact_float32(device):
+            train(
                 trainer,
                 windows.to(device),
-                torch.from_numpy(train_indices),
-                None if held_out is None else torch.from_numpy(held_out),
+                n_steps,
+                *split_indices,
                 tokenizer.n_iter_no_change,
-                progress_bar=bool(tokenizer.verbose),
+                verbose=bool(tokenizer.verbose) and not is_stream,
             )
-        trained = collect_result(trainer, latent_dim, X, tokenizer.device)
-    trained.validation_losses = validation_losses
-    return trained
-
-
-def partial_fit_autoencoder(tokenizer, X, earlier=None):
-    """Train for one pass over a batch of a stream.
-
-    Parameters
-    ----------
-    tokenizer : ConvAETokenizer
-        Gives the parameters, and is not changed.
-
-    X : ndarray of float32, shape (windows, blocks, block_size) or (windows, block_size)
-        Training signal.
-
-    earlier : Trained or None
-        Result of the last batch.
-
-    Returns
-    -------
-    Trained
-        With the losses of all steps so far.
-
-    Raises
-    ------
-    ValueError
-        As for `fit_autoencoder`.
-    """
-    windows = as_tensor(X)
-    if earlier is None:
-        seed = draw_seed(check_random_state(tokenizer.random_state))
-        settings = settings_for(tokenizer, *windows.shape, is_stream=True)
-        network, latent_dim = start_network(tokenizer, windows, seed)
-    else:
-        settings = earlier.unfinished["settings"]
-        network, latent_dim = copy.deepcopy(earlier.network), earlier.latent_dim
-    check_batch(network, windows, settings)
-    with divergence_explained(windows, settings):
-        if earlier is None:
-            trainer = start_training(tokenizer, network, X, settings, seed)
-        else:
-            trainer = resume_training(tokenizer.device, network, earlier)
-        device = trainer.deviation.device
-        with training_threads(network), exact_float32(device):
-            train_once(trainer, windows.to(device))
-        trained = collect_result(trainer, latent_dim, X, tokenizer.device)
-    if len(trainer.losses) < settings["max_steps"]:
-        trained.unfinished = trainer.to_plain()
-    return trained
+        learned = collect_result(trainer, latent_dim, X, tokenizer.device)
+    is_complete = not is_stream or len(trainer.losses) == settings["max_steps"]
+    return {"_unfinished": None if is_complete else trainer.to_plain()} | learned
 
 
 def as_tensor(X):
@@ -143,15 +99,8 @@ def as_tensor(X):
     return torch.from_numpy(np.require(as_blocks(X), requirements="W"))
 
 
-def draw_seed(random_state):
-    """The seed of everything that torch draws."""
-    return int(random_state.randint(np.iinfo(np.int32).max))
-
-
 def split(tokenizer, windows, groups, random_state):
-    """Indices of windows to train on, and of those to hold out (None without)."""
-    if not tokenizer.early_stopping:
-        return np.arange(len(windows)), None
+    """Indices of windows to train on, and of those to hold out."""
     splitter = ShuffleSplit if groups is None else GroupShuffleSplit
     splitter = splitter(
         1, test_size=tokenizer.validation_fraction, random_state=random_state
@@ -159,22 +108,38 @@ def split(tokenizer, windows, groups, random_state):
     return next(splitter.split(windows, groups=groups))
 
 
-def _class_of(network):
-    """The class of networks that the parameter `network` names, if it is one."""
-    network = NETWORKS.get(network, network) if isinstance(network, str) else network
-    return getattr(network, "func", network)  # of a functools.partial
+def _factory_of(network):
+    """The callable that the parameter `network` is or names."""
+    if isinstance(network, torch.nn.Module):
+        raise ValueError(
+            f"network is an instance of {type(network).__name__}: give the class, or a "
+            "function (block_size, latent_dim) -> torch.nn.Module."
+        )
+    if not isinstance(network, str):
+        return network
+    if network not in NETWORKS:
+        raise ValueError(
+            f"network={network!r}: expected one of {', '.join(map(repr, NETWORKS))}, "
+            "or a callable (block_size, latent_dim) -> torch.nn.Module."
+        )
+    return NETWORKS[network]
+
+
+def _class_attribute(factory, name, default):
+    """An attribute of a class of networks, also inside a `functools.partial`."""
+    return getattr(getattr(factory, "func", factory), name, default)
 
 
 def settings_for(tokenizer, n_windows, n_blocks, block_size, *, is_stream=False):
     """The parameters of training, with "auto" replaced by numbers."""
     is_short = block_size < _SHORT_BLOCK
-    n_steps = _MOST_STEPS if is_stream else n_steps_for(n_windows * n_blocks)
+    factory = _factory_of(tokenizer.network)
     auto = {
-        "max_steps": n_steps,
+        "max_steps": _MOST_STEPS if is_stream else n_steps_for(n_windows * n_blocks),
         "batch_size": max(1, _BATCH_BLOCKS // n_blocks),
         "learning_rate": 0.0015 if is_short else 0.003,
         "augment": not is_short,
-        **getattr(_class_of(tokenizer.network), "training_defaults", {}),
+        **_class_attribute(factory, "training_defaults", {}),
     }
     given = {name: getattr(tokenizer, name) for name in auto}
     return auto | {name: v for name, v in given.items() if v != "auto"}
@@ -189,20 +154,22 @@ def n_steps_for(n_blocks):
     return int(np.clip(2000 * (n_blocks / 8600) ** 0.35, 500, _MOST_STEPS))
 
 
-def start_network(tokenizer, windows, seed, earlier=None):
+def start_network(tokenizer, windows, seed):
     """The network to train, and its number of latents for a block."""
     block_size, quantizer = windows.shape[2], tokenizer.quantizer
-    latent_dim, limits = tokenizer.latent_dim, None
-    if latent_dim == "auto":
-        latent_dim = 1 if quantizer is None else quantizer.latent_dim_for(block_size)
+    latent_dim, limits = 1, None
     if quantizer is not None:
+        latent_dim = quantizer.latent_dim_for(block_size)
         limits = quantizer.latent_limits()
+    if tokenizer.latent_dim != "auto":
+        latent_dim = tokenizer.latent_dim
     with seeded(seed):
         network = build_network(tokenizer.network, block_size, latent_dim, limits)
+    earlier = getattr(tokenizer, "network_", None)
     if earlier is not None:
-        check_same_kind(network, earlier[0])
-        network = copy.deepcopy(earlier[0])
-    check_network(network, windows, latent_dim)
+        check_same_kind(network, earlier)
+        network = copy.deepcopy(earlier)
+    check_network(network, windows[:1], latent_dim)
     if earlier is None and hasattr(network, "initialize"):
         with limited_threads(1):  # sums in one order
             network.initialize(windows)
@@ -211,18 +178,8 @@ def start_network(tokenizer, windows, seed, earlier=None):
 
 def build_network(network, block_size, latent_dim, limits):
     """The module that the parameter `network` names."""
-    if isinstance(network, torch.nn.Module):
-        raise ValueError(
-            f"network is an instance of {type(network).__name__}: give the class, or a "
-            "function (block_size, latent_dim) -> torch.nn.Module."
-        )
-    if isinstance(network, str) and network not in NETWORKS:
-        raise ValueError(
-            f"network={network!r}: expected one of {', '.join(map(repr, NETWORKS))}, "
-            "or a callable (block_size, latent_dim) -> torch.nn.Module."
-        )
-    takes_limits = getattr(_class_of(network), "bounds_latents", False)
-    factory = NETWORKS.get(network, network) if isinstance(network, str) else network
+    factory = _factory_of(network)
+    takes_limits = _class_attribute(factory, "bounds_latents", False)
     bounds = {"limits": limits} if takes_limits else {}
     built = factory(block_size, latent_dim, **bounds)
     if not (hasattr(built, "encode") and hasattr(built, "decode")):
@@ -236,44 +193,43 @@ def build_network(network, block_size, latent_dim, limits):
 def check_network(network, windows, latent_dim):
     """Raise unless `network` encodes and decodes to the expected shapes."""
     network.eval()
+    shape, expected = tuple(windows.shape), (*windows.shape[:2], latent_dim)
     with torch.no_grad():
-        latents = network.encode(windows[:1])
-        expected = (*windows[:1].shape[:2], latent_dim)
+        latents = network.encode(windows)
         if latents.shape != expected:
             raise ValueError(
-                f"The network encodes {tuple(windows[:1].shape)} (windows, blocks, "
-                f"block_size) to {tuple(latents.shape)}, expected {expected} (windows, "
-                "blocks, latent_dim). Correct its encode; or, if warm_start=True "
-                "continues an earlier fit, do not change latent_dim."
+                f"The network encodes {shape} to {tuple(latents.shape)}, expected "
+                f"{expected} (windows, blocks, latent_dim): correct its encode; or, "
+                "with warm_start=True, do not change latent_dim."
             )
         signal = network.decode(latents)
-    if signal.shape != windows[:1].shape:
+    if signal.shape != shape:
         raise ValueError(
             f"The network decodes to {tuple(signal.shape)}, expected the shape that "
-            f"was encoded, {tuple(windows[:1].shape)} (windows, blocks, block_size)."
+            f"was encoded, {shape} (windows, blocks, block_size): correct its decode."
         )
 
 
 def check_same_kind(network, fitted):
     """Raise unless training can continue from `fitted` in place of `network`."""
-    limits, fitted_limits = (getattr(net, "limits", None) for net in (network, fitted))
-    if type(network) is not type(fitted) or limits != fitted_limits:
+    now, before = (
+        (type(net), getattr(net, "limits", None)) for net in (network, fitted)
+    )
+    if now != before:
         raise ValueError(
-            f"warm_start=True continues from a {type(fitted).__name__} with latents "
-            f"limited to {fitted_limits}, but network and quantizer now ask for a "
-            f"{type(network).__name__} limited to {limits}: do not change them, or set "
+            f"warm_start=True continues from {before} (class, limits of latents), but "
+            f"network and quantizer now ask for {now}: do not change them, or set "
             "warm_start=False."
         )
 
 
-def check_batch(network, windows, settings):
-    """Raise if a batch has too few blocks for the network."""
-    n_blocks = min(len(windows), settings["batch_size"]) * windows.shape[1]
-    if n_blocks < getattr(network, "min_batch_blocks", 1):
+def check_batch(network, n_blocks):
+    """Raise if a batch of `n_blocks` blocks is too small for the network."""
+    n_least = getattr(network, "min_batch_blocks", 1)
+    if n_blocks < n_least:
         raise ValueError(
-            f"A batch of n_samples={n_blocks} block is too small for the batch "
-            f"normalisation of {type(network).__name__}: give at least "
-            f"{network.min_batch_blocks} blocks."
+            f"A batch of n_samples={n_blocks} block is too small for "
+            f"{type(network).__name__}: give at least {n_least} blocks."
         )
 
 
@@ -286,17 +242,11 @@ def divergence_explained(windows, settings):
         raise ValueError(
             f"Training diverged ({error}) with values up to {windows.abs().max():.3g} "
             f"and learning_rate={settings['learning_rate']}: lower it, or scale the "
-            "signal first, for instance with AmplitudeScaler."
+            "signal first, as with AmplitudeScaler."
         ) from error
 
 
-def training_threads(network):
-    """Limit torch to one thread, unless the network's sums do not depend on it."""
-    is_parallel = getattr(network, "parallel_training", False)
-    return limited_threads(n_threads() if is_parallel else 1)
-
-
-def start_training(tokenizer, network, X, settings, seed, earlier_quantizer=None):
+def start_training(tokenizer, network, X, settings, seed):
     """The trainer of a network and of the quantiser in it."""
     generator = torch.Generator().manual_seed(seed)
     bottleneck = None
@@ -313,32 +263,45 @@ def start_training(tokenizer, network, X, settings, seed, earlier_quantizer=None
             limits=getattr(network, "limits", None),
             max_steps=settings["max_steps"],
             seed=seed,
-            earlier=earlier_quantizer,
+            earlier=getattr(tokenizer, "quantizer_", None),
         )
         bottleneck = Bottleneck(quantizer, state, generator)
     with limited_threads(1):  # sums in one order
         deviation = as_tensor(X).std(correction=0)
     deviation = deviation.to(resolve_device(tokenizer.device))
-    return Trainer(network, bottleneck, deviation, generator, settings)
+    losses = getattr(tokenizer, "loss_curve_", [])
+    return Trainer(network, bottleneck, deviation, generator, settings, losses)
 
 
-def resume_training(device, network, earlier):
+def resume_training(tokenizer, network):
     """The trainer of a stream as its last batch left it."""
-    plain, generator, bottleneck = earlier.unfinished, torch.Generator(), None
-    if earlier.quantizer is not None:
-        quantizer = copy.deepcopy(earlier.quantizer)
+    plain, generator, bottleneck = tokenizer._unfinished, torch.Generator(), None
+    if tokenizer.quantizer_ is not None:
+        quantizer = copy.deepcopy(tokenizer.quantizer_)
         bottleneck = Bottleneck(quantizer, plain["bottleneck"] or {}, generator)
-    deviation = torch.tensor(plain["deviation"], device=resolve_device(device))
-    trainer = Trainer(network, bottleneck, deviation, generator, plain["settings"])
-    trainer.resume(plain, earlier.losses)
+    device = resolve_device(tokenizer.device)
+    deviation = torch.tensor(plain["deviation"], device=device)
+    settings, losses = plain["settings"], tokenizer.loss_curve_
+    trainer = Trainer(network, bottleneck, deviation, generator, settings, losses)
+    trainer.resume(plain)
     return trainer
 
 
 def collect_result(trainer, latent_dim, X, device):
-    """The trained network and quantiser, on the CPU."""
+    """The fitted attributes, with the network and the quantiser on the CPU."""
     network, quantizer = trainer.network.cpu(), None
     if trainer.bottleneck is not None:
         quantizer = trainer.bottleneck.quantizer
         trainer.bottleneck.collect_result()
         quantizer.finish_training(lambda: encode(network, X, device))
-    return Trained(network, quantizer, latent_dim, trainer.losses)
+    return {
+        "block_size_": X.shape[-1],
+        "latent_dim_": latent_dim,
+        "loss_curve_": trainer.losses,
+        "validation_loss_curve_": list(trainer.validation_losses.values()),
+        "validation_steps_": list(trainer.validation_losses),
+        "n_steps_": len(trainer.losses),
+        "codebook_": blocks_of_tokens(network, quantizer, latent_dim, device),
+        "quantizer_": quantizer,
+        "network_": network,
+    }

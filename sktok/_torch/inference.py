@@ -23,7 +23,7 @@ _HASH_BITS = 16
 def encode(network, X, device="cpu"):
     """Latents of blocks: (…, block_size) to (…, latent_dim)."""
     network = for_inference(network, device)
-    return _map_chunks(lambda x: require_finite(network.encode(x)), X, device)
+    return _map_chunks(network.encode, X, device)
 
 
 def decode(network, latents, device="cpu"):
@@ -37,7 +37,7 @@ def decode(network, latents, device="cpu"):
 
 def _decode_each(network, latents, device):
     network = for_inference(network, device)
-    return _map_chunks(lambda z: require_finite(network.decode(z)), latents, device)
+    return _map_chunks(network.decode, latents, device)
 
 
 def _decode_distinct(network, latents, device):
@@ -98,7 +98,7 @@ def decode_tokens(network, quantizer, tokens, device="cpu"):
     _, dequantize = quantizer.tensor_functions(resolve_device(device))
 
     def blocks_of(tokens):
-        return require_finite(network.decode(dequantize(tokens).float()))
+        return network.decode(dequantize(tokens).float())
 
     return _map_chunks(blocks_of, tokens, device)
 
@@ -131,17 +131,14 @@ def as_blocks(X):
     return X if X.ndim == 3 else X[:, np.newaxis]
 
 
-def chunk_blocks_for(device):
-    """Number of blocks in a chunk: a GPU needs more work for a call."""
-    return _CHUNK_BLOCKS if device.type == "cpu" else 64 * _CHUNK_BLOCKS
-
-
 def _map_chunks(function, array, device, n_copies=1):
-    """Results of `function` for an array of blocks, computed chunk by chunk."""
+    """Finite results of `function` for an array of blocks, computed chunk by chunk."""
     blocks = as_blocks(array)
     n_windows, n_blocks = blocks.shape[:2]
     device = resolve_device(device)
-    size = max(1, chunk_blocks_for(device) // n_copies // n_blocks)
+    # A GPU needs more work for a call.
+    chunk_blocks = _CHUNK_BLOCKS if device.type == "cpu" else 64 * _CHUNK_BLOCKS
+    size = max(1, chunk_blocks // n_copies // n_blocks)
     dtype = np.float32 if array.dtype.kind == "f" else array.dtype
     result = None
     with torch.no_grad(), exact_float32(device), limited_threads(n_threads()):
@@ -153,7 +150,7 @@ def _map_chunks(function, array, device, n_copies=1):
             # Filled up with real windows: a network may divide by their deviation.
             chunk[len(piece) :] = chunk[:1]
             chunk = require_finite(torch.from_numpy(chunk)).to(device)
-            outcome = function(chunk)[: len(piece)]
+            outcome = require_finite(function(chunk))[: len(piece)]
             if result is None:
                 shape = n_windows, *outcome.shape[1:]
                 result = torch.empty(shape, dtype=outcome.dtype)

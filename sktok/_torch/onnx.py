@@ -25,13 +25,7 @@ class _Step(nn.Module):
     def __init__(self, step):
         super().__init__()
         self.row_shape = getattr(step, "row_shape_", (step.n_features_in_,))
-        self.transform, self.inverse_transform = step._export_functions()
-
-    def forward(self, x):
-        return self.transform(x)
-
-    def inverse(self, x):
-        return self.inverse_transform(x)
+        self.forward, self.inverse = step._export_functions()
 
 
 class _Quantizer(nn.Module):
@@ -63,11 +57,9 @@ class _Autoencoder(nn.Module):
         self.row_shape = tokenizer.row_shape_
         self.latent_shape = *tokenizer.row_shape_[:-1], tokenizer.latent_dim_
         self.network = for_inference(tokenizer.network_)
-        self.quantizer = self.codebook = None
-        if tokenizer.quantizer_ is not None:
-            self.quantizer = _Quantizer(tokenizer.quantizer_)
-        if tokenizer.codebook_ is not None:
-            self.codebook = torch.from_numpy(tokenizer.codebook_)
+        quantizer, codebook = tokenizer.quantizer_, tokenizer.codebook_
+        self.quantizer = None if quantizer is None else _Quantizer(quantizer)
+        self.codebook = None if codebook is None else torch.from_numpy(codebook)
 
     def forward(self, x):
         latents = self.network.encode(as_blocks(x))
@@ -131,19 +123,17 @@ def module_of(step, name):
             return module(step)
     raise TypeError(
         f"{name}={type(step).__name__} cannot be exported: expected AmplitudeScaler, "
-        "BlockSegmenter, ConvAETokenizer, a quantiser, 'passthrough', or a Pipeline of "
-        "these."
+        "BlockSegmenter, ConvAETokenizer, a quantiser, 'passthrough' or a Pipeline."
     )
 
 
-def export(module, *, output, **example):
+def export(module, example, name, output):
     """The ONNX program of a module, for any number of windows."""
-    ((name, tensor),) = example.items()
     try:
         with torch.no_grad(), _silent_exporter():
             return torch.onnx.export(
                 module.eval(),
-                (tensor,),
+                (example,),
                 input_names=[name],
                 output_names=[output],
                 opset_version=_OPSET,
@@ -154,8 +144,8 @@ def export(module, *, output, **example):
     except torch.onnx.OnnxExporterError as error:
         raise ValueError(
             f"torch cannot export the path from {name} to {output}: a custom network "
-            "may use only operators that ONNX has, without branches on values or on "
-            "the number of windows."
+            "may use only operators that ONNX has, and no branch may depend on values "
+            "or on the number of windows."
         ) from error
 
 

@@ -3,7 +3,6 @@
 import copy
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -35,23 +34,6 @@ def seeded(seed):
         yield
 
 
-@dataclass
-class BestWeights:
-    """Weights of the lowest validation loss, and the number of checks since."""
-
-    loss: float = math.inf
-    n_worse: int = 0
-    weights: dict | None = None
-
-    def update(self, network, loss):
-        """Keep the weights of `network` if its loss is the lowest so far."""
-        if loss < self.loss or self.weights is None:
-            self.loss, self.n_worse = loss, 0
-            self.weights = copy.deepcopy(network.state_dict())
-        else:
-            self.n_worse += 1
-
-
 class Trainer:
     """Gradient steps on an autoencoder: AdamW with a one-cycle schedule.
 
@@ -76,23 +58,37 @@ class Trainer:
         `max_steps`, `batch_size`, `learning_rate` and `augment`, as numbers and bool;
         see `ConvAETokenizer`.
 
+    losses : list of float
+        The errors of batches in earlier training.
+
     Attributes
     ----------
     losses : list of float
         The error of each batch so far.
+
+    validation_losses : dict of int to float
+        The error of held-out windows at each check, by the number of steps until then.
     """
 
-    def __init__(self, network, bottleneck, deviation, generator, settings):
+    def __init__(self, network, bottleneck, deviation, generator, settings, losses):
         self.network, self.bottleneck = network, bottleneck
         parts = [network] if bottleneck is None else [network, bottleneck]
         self.trained = nn.ModuleList(parts).to(deviation.device)
         self.deviation, self.generator = deviation, generator
         self.power = deviation.square().clamp(min=_TINY)
-        self.settings, self.max_steps = settings, settings["max_steps"]
-        self.optimizer, self.schedule = _one_cycle_adamw(
-            self.trained, settings["learning_rate"], self.max_steps
+        self.settings, self.losses = settings, list(losses)
+        self.validation_losses = {}
+        rate, n_rates = settings["learning_rate"], settings["max_steps"] + 1
+        self.optimizer = torch.optim.AdamW(
+            self.trained.parameters(), rate, weight_decay=0.0, fused=True
         )
-        self.losses = []
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer,
+            rate,
+            n_rates,
+            pct_start=max(0.1, 1.5 / n_rates),  # a warm-up of one step fails in torch
+            cycle_momentum=False,
+        )
 
     def losses_of(self, batch):
         """Mean squared error of a batch, and the penalty of the bottleneck."""
@@ -122,9 +118,8 @@ class Trainer:
         self.schedule.step()
         self.losses.append(loss.item())
         if not math.isfinite(self.losses[-1]):
-            raise FloatingPointError(
-                f"loss {self.losses[-1]} in step {len(self.losses)} of {self.max_steps}"
-            )
+            step = len(self.losses)
+            raise FloatingPointError(f"loss {self.losses[-1]} in step {step}")
 
     def finish(self):
         """End training; raise `FloatingPointError` if weights are not finite."""
@@ -149,8 +144,8 @@ class Trainer:
             "generator": self.generator.get_state().numpy(),
         }
 
-    def resume(self, plain, losses):
-        """Continue from the result of `to_plain` and the losses of another trainer."""
+    def resume(self, plain):
+        """Continue from the result of `to_plain` of another trainer."""
         moments = {
             index: {name: torch.tensor(value) for name, value in of_weight.items()}
             for index, of_weight in plain["moments"].items()
@@ -168,11 +163,10 @@ class Trainer:
         )
         self.schedule.load_state_dict(plain["schedule"])
         self.generator.set_state(torch.tensor(plain["generator"]))
-        self.losses = list(losses)
 
 
 def train(
-    trainer, windows, train_indices, held_out, n_iter_no_change, *, progress_bar=False
+    trainer, windows, n_steps, train_indices, held_out, n_iter_no_change, *, verbose
 ):
     """Take the steps of a trainer, on batches drawn from windows.
 
@@ -188,59 +182,47 @@ def train(
     windows : torch.Tensor of shape (windows, blocks, block_size)
         Signal, on the device of the network.
 
-    train_indices : torch.Tensor of int64, shape (n_train,)
+    n_steps : int
+        Number of steps.
+
+    train_indices : ndarray of int64, shape (n_train,)
         Indices of the windows to train on.
 
-    held_out : torch.Tensor of int64, shape (n_held_out,), or None
+    held_out : ndarray of int64, shape (n_held_out,), or None
         Indices of other windows: training ends after `n_iter_no_change` validation
         checks without improvement on them, and keeps the best weights.
 
     n_iter_no_change : int
         As in `ConvAETokenizer`.
 
-    progress_bar : bool, default=False
-        Whether to show one, with the loss.
-
-    Returns
-    -------
-    dict of int to float
-        The validation loss of each check, by step.
+    verbose : bool
+        Whether to show a progress bar, with the loss.
 
     Raises
     ------
     FloatingPointError
         If the loss or the weights are not finite.
     """
-    best, validation_losses = BestWeights(), {}
     batch_size = min(trainer.settings["batch_size"], len(train_indices))
     check_every = max(_CHECK_EVERY, len(train_indices) // batch_size)
     batches = _batches(train_indices, batch_size, trainer.generator)
-    max_steps = trainer.max_steps
-    with tqdm(total=max_steps, unit="step", disable=not progress_bar) as bar:
-        for step in range(1, max_steps + 1):
+    with tqdm(total=n_steps, unit="step", disable=not verbose) as bar:
+        for step in range(1, n_steps + 1):
             trainer.step(windows[next(batches).to(windows.device)])
             bar.set_postfix(loss=f"{trainer.losses[-1]:.2e}", refresh=False)
             bar.update()
-            is_due = step % check_every == 0 or step == max_steps
+            is_due = step % check_every == 0 or step == n_steps
             if held_out is not None and is_due:
-                validation_losses[step] = _mean_loss(trainer, windows[held_out])
-                best.update(trainer.trained, validation_losses[step])
-                if best.n_worse == n_iter_no_change:
+                loss = _mean_loss(trainer, windows[held_out])
+                trainer.validation_losses[len(trainer.losses)] = loss
+                losses = list(trainer.validation_losses.values())
+                n_worse = len(losses) - 1 - losses.index(min(losses))
+                if n_worse == 0:
+                    best = copy.deepcopy(trainer.trained.state_dict())
+                if n_worse == n_iter_no_change:
                     break
     if held_out is not None:
-        trainer.trained.load_state_dict(best.weights)
-    trainer.finish()
-    return validation_losses
-
-
-def train_once(trainer, windows):
-    """Take one step of a trainer for each batch of one pass over windows."""
-    batch_size = min(trainer.settings["batch_size"], len(windows))
-    n_batches = len(windows) // batch_size
-    n_left = trainer.max_steps - len(trainer.losses)
-    order = torch.randperm(len(windows), generator=trainer.generator)
-    for batch in order.split(batch_size)[: min(n_batches, n_left)]:
-        trainer.step(windows[batch.to(windows.device)])
+        trainer.trained.load_state_dict(best)
     trainer.finish()
 
 
@@ -284,36 +266,19 @@ def augmented(batch, deviation, generator):
     return signal.view_as(batch)
 
 
-def _one_cycle_adamw(trained, learning_rate, max_steps):
-    """AdamW, and a schedule that warms up for a tenth of the steps and cools down."""
-    optimizer = torch.optim.AdamW(
-        trained.parameters(), learning_rate, weight_decay=0.0, fused=True
-    )
-    total_steps = max_steps + 1
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        learning_rate,
-        total_steps=total_steps,
-        pct_start=max(0.1, 1.5 / total_steps),  # a warm-up of one step fails in torch
-        cycle_momentum=False,
-    )
-    return optimizer, schedule
-
-
 def _mean_loss(trainer, validation):
     """The error on all of `validation`, in evaluation mode and without penalty."""
     trainer.trained.eval()
     with torch.no_grad():
-        parts = [
-            (trainer.losses_of(part)[0], len(part)) for part in validation.split(1024)
-        ]
-    return sum(loss.item() * size for loss, size in parts) / len(validation)
+        parts = validation.split(1024)
+        total = sum(trainer.losses_of(part)[0].item() * len(part) for part in parts)
+    return total / len(validation)
 
 
 def _batches(train_indices, batch_size, generator):
     """Yield batches of indices without end, one permutation after another."""
+    train_indices = torch.from_numpy(train_indices)
     n_used = len(train_indices) // batch_size * batch_size
     while True:
-        order = torch.randperm(len(train_indices), generator=generator)
-        order = train_indices[order]
-        yield from order[:n_used].split(batch_size)
+        order = torch.randperm(len(train_indices), generator=generator)[:n_used]
+        yield from train_indices[order].split(batch_size)

@@ -1,15 +1,14 @@
 """The ids and the vocabulary in the formats of Hugging Face."""
 
-import importlib
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 
 import numpy as np
 
+from sktok._extras import needs_extra
 from sktok._files import whole_folder
-from sktok._rows import LONGEST_WINDOW
+from sktok._rows import require_int
 from sktok.corpus._reader import read_corpus, read_record
-from sktok.corpus._vocabulary import require_int
 
 
 def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
@@ -70,15 +69,19 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
     ...     [len(row["input_ids"]) for row in rows][:3]  # the first begins with <bos>
     [201, 200, 200]
     """
-    datasets = _import("datasets")
-    ArrowWriter = datasets.arrow_writer.ArrowWriter
-    require_int("windows_per_row", windows_per_row, 1, LONGEST_WINDOW)
+    with needs_extra("lm"):
+        import datasets
+        from datasets.arrow_writer import ArrowWriter
+    require_int("windows_per_row", windows_per_row)
     corpus = corpus if isinstance(corpus, Mapping) else read_corpus(corpus)
     ids, text = datasets.List(datasets.Value("uint32")), datasets.Value("string")
     features = datasets.Features(
         input_ids=ids, record=text, start=datasets.Value("int64"), group=text
     )
-    with whole_folder(folder) as staged, _progress_bars(datasets, verbose):
+    with whole_folder(folder) as staged, ExitStack() as afterwards:
+        if not (verbose or datasets.are_progress_bars_disabled()):
+            datasets.disable_progress_bars()
+            afterwards.callback(datasets.enable_progress_bars)
         splits = {}
         for split in sorted({entry["split"] for entry in corpus.records}):
             path = str(staged / f"{split}.arrow")
@@ -91,19 +94,6 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
         datasets.DatasetDict(splits).save_to_disk(staged)
         for split in splits:
             (staged / f"{split}.arrow").unlink()
-
-
-@contextmanager
-def _progress_bars(datasets, verbose):
-    """Show the progress bars of `datasets` or not; restore the setting afterwards."""
-    disabled = datasets.are_progress_bars_disabled()
-    if not verbose:
-        datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not disabled:
-            datasets.enable_progress_bars()
 
 
 def _rows_of(entry, corpus, windows_per_row):
@@ -162,7 +152,9 @@ def write_auto_tokenizer(folder, vocabulary):
     ...     AutoTokenizer.from_pretrained(Path(folder, "ecg"))("<bos> ecg_17").input_ids
     [1, 22]
     """
-    transformers, tokenizers = _import("transformers"), _import("tokenizers")
+    with needs_extra("lm"):
+        import tokenizers
+        import transformers
     ids = {text: index for index, text in enumerate(vocabulary.id_to_token)}
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids))
     words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
@@ -178,12 +170,3 @@ def write_auto_tokenizer(folder, vocabulary):
         except Exception as error:  # tokenizers, in Rust, does not raise OSError
             raise OSError(*error.args) from error
         vocabulary.to_json(staged / "vocabulary.json")
-
-
-def _import(package):
-    """Import a package of the extra `lm`."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        message = f"This needs the package {package}: pip install 'sktok[lm]'"
-        raise ImportError(message) from error

@@ -69,16 +69,15 @@ def read_corpus(folder):
     dtype = vocabulary.dtype
     if settings.get("dtype") != dtype.str:
         raise ValueError(
-            f"{folder} has ids of dtype {settings.get('dtype')}, expected {dtype.str}, "
-            "the byte order of this machine: write the corpus again on this machine."
+            f"{folder} has ids of dtype {settings.get('dtype')}, expected {dtype.str} "
+            "in the byte order of this machine: write the corpus again."
         )
     corpus = Bunch(vocabulary=vocabulary, records=records)
     for split in SPLITS:
         path = folder / f"{split}.bin"
         size, expected = path.stat().st_size, n_ids[split] * dtype.itemsize
-        _require(size == expected, f"{path} has {size} bytes, expected {expected}")
-        ids = np.memmap(path, dtype, mode="r") if size else np.empty(0, dtype)
-        corpus[split] = ids
+        require_whole(size == expected, f"{path} has {size} bytes, expected {expected}")
+        corpus[split] = np.memmap(path, dtype, mode="r") if size else np.empty(0, dtype)
     return corpus
 
 
@@ -96,17 +95,13 @@ def read_journal(folder):
         The size of the complete lines.
     """
     path = folder / JOURNAL
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no {path}.")
     content = path.read_bytes()
     content = content[: content.rfind(b"\n") + 1]
     entries, n_ids = [], dict.fromkeys(SPLITS, 0)
     for number, line in enumerate(content.splitlines(), 1):
         entry = parse_json(line, path)
-        _require(
-            _is_entry(entry) and entry["first"] == n_ids[entry["split"]],
-            f"Line {number} of {path} does not describe the next record",
-        )
+        is_next = _is_entry(entry) and entry["first"] == n_ids[entry["split"]]
+        require_whole(is_next, f"Line {number} of {path} does not describe a record")
         n_ids[entry["split"]] += entry["n_ids"]
         entries.append(entry)
     return entries, n_ids, len(content)
@@ -125,17 +120,15 @@ def read_record(corpus, entry):
     """
     vocabulary = corpus.vocabulary
     ids = np.asarray(corpus[entry["split"]][entry["first"] :][: entry["n_ids"]])
-    places = vocabulary._window_starts(vocabulary._validate_ids(ids))
+    _, places = vocabulary._find_windows(ids)
     length = vocabulary.window_length
     samples = np.concatenate([s + length * np.arange(n) for s, n in entry["runs"]])
-    _require(
-        len(samples) == len(places),
-        f"The ids of record {entry['record']} do not match its windows",
-    )
+    fault = f"The ids of record {entry['record']} do not match its windows"
+    require_whole(len(samples) == len(places), fault)
     return ids, places, samples
 
 
-def _require(is_whole, fault):
+def require_whole(is_whole, fault):
     """Raise an error with the fault unless a file is whole."""
     if not is_whole:
         raise ValueError(f"{fault}: the corpus is damaged. Write it again.")

@@ -1,7 +1,6 @@
 """Vocabulary: the ids of a language model for the tokens of a tokenizer."""
 
 from dataclasses import asdict, dataclass
-from numbers import Integral
 
 import numpy as np
 
@@ -9,8 +8,8 @@ from sktok._files import read_json, write_json
 from sktok._rows import (
     LONGEST_WINDOW,
     check_tokens,
-    is_number,
     refuse_masks_and_dates,
+    require_int,
     validate_tokens,
 )
 from sktok._steps import unwrap, vocabulary_size
@@ -18,13 +17,6 @@ from sktok.corpus._fingerprint import fingerprint
 
 FORMAT_VERSION = 1
 _SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<sep>", "<missing>")
-
-
-def require_int(name, value, low, high):
-    """The value as a Python int; raise unless it is an int from `low` to `high`."""
-    if not (is_number(value, Integral) and low <= value <= high):
-        raise ValueError(f"{name}={value!r}: expected an int from {low} to {high}.")
-    return int(value)
 
 
 @dataclass(frozen=True)
@@ -122,12 +114,9 @@ class Vocabulary:
             If the tokenizer does not return tokens, or if ids do not fit into 32 bits.
         """
         tokenizer = unwrap(tokenizer)
-        return cls(
-            n_tokens=vocabulary_size(tokenizer),
-            tokens_per_window=len(tokenizer.get_feature_names_out()),
-            window_length=tokenizer.n_features_in_,
-            fingerprint=fingerprint(tokenizer),
-        )
+        tokens_per_window = len(tokenizer.get_feature_names_out())
+        sizes = vocabulary_size(tokenizer), tokens_per_window, tokenizer.n_features_in_
+        return cls(*sizes, fingerprint(tokenizer))
 
     def __len__(self):
         """Return the number of ids, including special tokens."""
@@ -195,8 +184,7 @@ class Vocabulary:
         ValueError
             If an id is outside the vocabulary, or a window contains a special token.
         """
-        ids = self._validate_ids(ids)
-        starts = self._window_starts(ids)
+        ids, starts = self._find_windows(ids)
         tokens = np.full((len(starts), self.tokens_per_window), -1, dtype=np.int64)
         present = ids[starts] != self.missing_id
         places = starts[present, np.newaxis] + np.arange(self.tokens_per_window)
@@ -302,14 +290,11 @@ class Vocabulary:
                 f"{path} does not hold a vocabulary ({error!r}): write it again."
             ) from error
 
-    def _validate_ids(self, ids):
+    def _find_windows(self, ids):
+        """The checked ids, and the indices of complete and of missing windows."""
         if np.ndim(ids) != 1:
-            message = f"ids have shape {np.shape(ids)}, expected one sequence."
-            raise ValueError(f"{message} Decode the rows one by one.")
-        return check_tokens(ids, len(self)) if len(ids) else np.empty(0, np.int64)
-
-    def _window_starts(self, ids):
-        """Indices at which the complete and the missing windows of `ids` begin."""
+            raise ValueError(f"ids have shape {np.shape(ids)}, expected one sequence.")
+        ids = check_tokens(ids, len(self)) if len(ids) else np.empty(0, np.int64)
         is_token = ids >= len(_SPECIAL_TOKENS)
         n_open = np.cumsum(is_token) % self.tokens_per_window  # of the current window
         within = ~is_token & (n_open > 0)
@@ -322,4 +307,6 @@ class Vocabulary:
             )
         is_first = is_token & (n_open == 1 % self.tokens_per_window)
         starts = np.flatnonzero(is_first | (ids == self.missing_id))
-        return starts[:-1] if n_open[-1:].any() else starts  # the last is incomplete
+        if n_open[-1:].any():  # the last window is incomplete
+            starts = starts[:-1]
+        return ids, starts

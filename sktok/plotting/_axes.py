@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from sktok._extras import needs_extra
 from sktok._rows import require_fs
 
 # Squares of ECG paper: seconds, millivolts, line width, opacity
@@ -16,11 +17,8 @@ _ON_DARK = {"ink": "0.9", "signal": "0.45", "accent": "#ff9d8c", "faint": "0.25"
 
 def new_axes(n_rows=1, **kwargs):
     """Axes in a new figure, without the upper and right spines."""
-    try:
+    with needs_extra("plot"):
         import matplotlib.pyplot as plt
-    except ImportError as error:
-        message = "Plotting needs matplotlib: pip install 'sktok[plot]'"
-        raise ImportError(message) from error
     with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         return plt.subplots(n_rows, layout="constrained", **kwargs)[1]
 
@@ -77,19 +75,18 @@ class Display:
         self.figure_ = self.ax_.figure
         return self.ax_
 
-    def _add_lines(self, lines, style, kwargs=None, **changes):
-        """Draw lines without changing the limits of the axes."""
-        from matplotlib.collections import LineCollection
-
+    def _plot(self, x, y, style, kwargs=None, **changes):
+        """Draw a line."""
         style = styled(self.ax_, style, kwargs, **changes)
-        return self.ax_.add_collection(LineCollection(lines, **style), autolim=False)
+        return self.ax_.plot(x, y, **style)[0]
 
-    def _add_polygons(self, polygons, style, kwargs=None, **changes):
-        """Draw polygons without changing the limits of the axes."""
-        from matplotlib.collections import PolyCollection
+    def _add(self, kind, shapes, style, kwargs=None):
+        """Draw a `LineCollection` or `PolyCollection`; keep the limits of the axes."""
+        from matplotlib import collections
 
-        style = styled(self.ax_, style, kwargs, **changes)
-        return self.ax_.add_collection(PolyCollection(polygons, **style), autolim=False)
+        style = styled(self.ax_, style, kwargs)
+        collection = getattr(collections, kind)(shapes, **style)
+        return self.ax_.add_collection(collection, autolim=False)
 
     def _add_legend(self, handles=None):
         """Put a legend in one row above the right end of the axes, off the curves."""
@@ -144,7 +141,8 @@ class SignalDisplay(Display):
             lines = [[(x, bottom), (x, top)] for x in _multiples(width, *seconds)]
             levels = offset + _multiples(height, *millivolts)
             lines += [[(left, y), (right, y)] for y in levels]
-            self._add_lines(lines, _PAPER, linewidths=linewidth, alpha=alpha)
+            style = {"linewidths": linewidth, "alpha": alpha}
+            self._add("LineCollection", lines, _PAPER | style)
 
 
 def _multiples(step, low, high):

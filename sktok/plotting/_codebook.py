@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from sktok._rows import require_fs
+from sktok._rows import require_fs, require_int
 from sktok.plotting._axes import Display, rectangles, styled
-from sktok.plotting._fitted import block_tokens, require_count
+from sktok.plotting._fitted import block_tokens
 
 _CELL_SHAPE = 1.4  # width divided by height
 _CURVE_WIDTH, _CURVE_HEIGHT = 0.86, 0.66  # in cells; the label is above the curve
@@ -148,7 +148,7 @@ class CodebookDisplay(Display):
             If `n_codes` is not a positive integer, `fs` is not positive, or the
             estimator does not make one token for each block.
         """
-        require_count("n_codes", n_codes)
+        require_int("n_codes", n_codes)
         tokens, token_length, vocabulary, X_hat = block_tokens(estimator, X)
         blocks, tokens = _restored_blocks(X_hat, token_length), tokens.ravel()
         used, count = np.unique(tokens, return_counts=True)
@@ -209,7 +209,7 @@ class CodebookDisplay(Display):
     def _draw_blocks(self, left, bottom, curves_kwargs, bands_kwargs):
         """Draw mean and band in each cell, and the scale as a frame and a line at 0."""
         right, top = left + _CURVE_WIDTH, bottom + _CURVE_HEIGHT
-        self._add_polygons(rectangles(left, right, bottom, top), _FRAME)
+        self._add("PolyCollection", rectangles(left, right, bottom, top), _FRAME)
         curves = np.stack([self.mean, *self.band, np.zeros_like(self.mean)])
         if curves.shape[2] == 1:  # a block of one sample is drawn as a level
             curves = np.repeat(curves, 2, axis=2)
@@ -220,9 +220,9 @@ class CodebookDisplay(Display):
         outlines = np.hstack([low, high[:, ::-1]])
         outlines = [outline[np.isfinite(outline[:, 1])] for outline in outlines]
         if has_zero:
-            self._add_lines(zero, _ZERO)
-        self.bands_ = self._add_polygons(outlines, _BANDS, bands_kwargs)
-        self.curves_ = self._add_lines(mean, _CURVES, curves_kwargs)
+            self._add("LineCollection", zero, _ZERO)
+        self.bands_ = self._add("PolyCollection", outlines, _BANDS, bands_kwargs)
+        self.curves_ = self._add("LineCollection", mean, _CURVES, curves_kwargs)
 
     def _label(self, left, bottom):
         """Write token and share above each block, and the number of tokens on top."""
@@ -248,7 +248,7 @@ class CodebookDisplay(Display):
         amplitude = _round_down(extent / 2)
         corner, top = (0, bottom), (0, bottom + amplitude * _CURVE_HEIGHT / extent)
         bars = [corner, top], [corner, (_CURVE_WIDTH, bottom)]
-        self.scale_bar_ = self._add_lines(bars, _SCALE_BAR)
+        self.scale_bar_ = self._add("LineCollection", bars, _SCALE_BAR)
         has_bands = np.nanmax(np.ptp(self.band, axis=0)) > 1e-6 * extent
         notes = ["band: 10th to 90th percentile"] if has_bands else []
         notes += [f"thin line: 0{unit}"] if has_zero else []

@@ -1,10 +1,10 @@
 """Tokens of blocks, and the samples at which they start, from fitted tokenizers."""
 
 import math
-from numbers import Integral
 
 import numpy as np
 
+from sktok._rows import require_int
 from sktok._steps import vocabulary_size, walk
 
 
@@ -71,14 +71,8 @@ def block_tokens(estimator, X):
     return tokens, token_length, ranges["shape"], reconstruction
 
 
-def require_count(name, value):
-    """Raise unless a parameter is an integer above 0."""
-    if not (isinstance(value, Integral) and value > 0):
-        raise ValueError(f"{name}={value!r}: expected an integer above 0.")
-
-
 def token_starts(windows, token_length):
     """The first sample of each token, in windows that are joined end to end."""
-    require_count("token_length", token_length)
+    require_int("token_length", token_length)
     samples = np.arange(windows.size).reshape(len(windows), -1)
     return samples[:, ::token_length].ravel()

@@ -198,9 +198,8 @@ class RateDistortionDisplay(Display):
         self.ax_.margins(0.1)
         self.rmse_axis_ = None
         if self.unit == "mV" and is_log:
-            self.rmse_axis_ = self.ax_.secondary_yaxis(
-                "right", functions=(_to_microvolts, _to_square_millivolts)
-            )
+            functions = _to_microvolts, _to_square_millivolts
+            self.rmse_axis_ = self.ax_.secondary_yaxis("right", functions=functions)
             self.rmse_axis_.set_ylabel("root mean squared error (µV)")
             plain_log_labels(self.rmse_axis_.yaxis)
         self._add_legend()

@@ -7,11 +7,12 @@ from sktok.plotting._axes import SignalDisplay, new_axes, styled, with_unit
 from sktok.plotting._fitted import token_length_of, token_starts
 
 _SIGNAL = {"color": "signal", "linewidth": 2.5, "label": "signal"}
-_RECONSTRUCTION = {"color": "accent", "linewidth": 1, "label": "reconstruction"}
+_RESTORED = {"color": "accent", "linewidth": 1, "label": "reconstruction"}
 _ERROR = {"color": "accent", "linewidth": 0.8}
 _ZERO = {"color": "signal", "linewidth": 0.8}
 # Marker 2 is a tick upwards.
 _TICKS = {"color": "ink", "marker": 2, "markersize": 6, "markeredgewidth": 0.7}
+_TICKS |= {"linestyle": "", "label": "start of a token"}
 _MIN_SPACING = 3.5  # points between ticks
 
 
@@ -123,9 +124,8 @@ class ReconstructionDisplay(SignalDisplay):
         tokens = estimator.transform(X)
         X_hat = estimator.inverse_transform(tokens)
         length = token_length_of(estimator, np.asarray(tokens), np.shape(X)[1:])
-        return cls.from_arrays(
-            X, X_hat, fs=fs, unit=unit, token_length=length, ax=ax, **kwargs
-        )
+        options = {"fs": fs, "unit": unit, "token_length": length, "ax": ax}
+        return cls.from_arrays(X, X_hat, **options, **kwargs)
 
     @classmethod
     def from_arrays(
@@ -226,12 +226,10 @@ class ReconstructionDisplay(SignalDisplay):
             rows = {"sharex": True, "height_ratios": [3, 1]}
             ax, error_ax = new_axes(2, figsize=(8, 4), **rows)
         ax, self.error_ax_ = self._set_axes(ax), error_ax
-        time = self._to_time(np.arange(len(self.signal)))
-        reconstruction = styled(ax, _RECONSTRUCTION, reconstruction_kwargs)
-        self.lines_ = [
-            *ax.plot(time, self.signal, **styled(ax, _SIGNAL, signal_kwargs)),
-            *ax.plot(time, self.reconstruction, **reconstruction),
-        ]
+        x = self._to_time(np.arange(len(self.signal)))
+        signal = self._plot(x, self.signal, _SIGNAL, signal_kwargs)
+        restored = self._plot(x, self.reconstruction, _RESTORED, reconstruction_kwargs)
+        self.lines_ = [signal, restored]
         ax.set_xlabel("time (s)" if self.fs else "sample")
         ax.set_ylabel(with_unit("amplitude", self.unit))
         ax.margins(x=0)
@@ -240,7 +238,7 @@ class ReconstructionDisplay(SignalDisplay):
             ax.locator_params(steps=[1, 2, 5, 10])  # ticks on lines of the paper
             self._draw_ecg_paper(ax.get_xlim(), ax.get_ylim())
         self._add_legend()
-        self.error_line_ = self._draw_error(time, error_kwargs)
+        self.error_line_ = self._draw_error(x, error_kwargs)
         return self
 
     def _draw_boundaries(self):
@@ -251,11 +249,10 @@ class ReconstructionDisplay(SignalDisplay):
         per_unit, _ = self._points_per_unit()
         if len(starts) > 1 and per_unit * np.median(np.diff(starts)) < _MIN_SPACING:
             return None
-        style = styled(self.ax_, _TICKS, linestyle="", label="start of a token")
-        lower_edge, y = self.ax_.get_xaxis_transform(), np.zeros(len(starts))
-        return self.ax_.plot(starts, y, transform=lower_edge, **style)[0]
+        lower_edge = {"transform": self.ax_.get_xaxis_transform()}
+        return self._plot(starts, np.zeros(len(starts)), _TICKS, lower_edge)
 
-    def _draw_error(self, time, error_kwargs):
+    def _draw_error(self, x, error_kwargs):
         """Draw reconstruction minus signal, in µV if the signal is in mV."""
         ax = self.error_ax_
         if ax is None:
@@ -263,7 +260,7 @@ class ReconstructionDisplay(SignalDisplay):
         unit, factor = ("µV", 1000) if self.unit == "mV" else (self.unit, 1)
         error = factor * (self.reconstruction - self.signal)
         ax.axhline(0, **styled(ax, _ZERO))
-        (line,) = ax.plot(time, error, **styled(ax, _ERROR, error_kwargs))
+        (line,) = ax.plot(x, error, **styled(ax, _ERROR, error_kwargs))
         ax.set(xlabel=self.ax_.get_xlabel(), ylabel=with_unit("error", unit))
         ax.margins(x=0)
         if self.ax_.get_shared_x_axes().joined(self.ax_, ax):

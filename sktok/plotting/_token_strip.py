@@ -255,7 +255,8 @@ class TokenStripDisplay(SignalDisplay):
         has_gaps = self._points_per_unit()[0] * np.median(right - left) > _MIN_WIDTH
         edge = "background" if has_gaps else "face"
         cells = rectangles(left, right, upper - height, upper)
-        self.cells_ = self._add_polygons(cells, _CELLS, cells_kwargs, edgecolor=edge)
+        style = _CELLS | {"edgecolor": edge}
+        self.cells_ = self._add("PolyCollection", cells, style, cells_kwargs)
         self.cells_.set_array(np.asarray(self.tokens)[token])
         self.cells_.set_clim(self.vocabulary[0], self.vocabulary[-1])
         centers = np.column_stack([left + right, 2 * upper - height]) / 2

@@ -148,8 +148,7 @@ class TokenUsageDisplay(Display):
         uniform = styled(ax, _UNIFORM, label="all equally frequent")
         self.uniform_ = ax.axhline(100 / n_tokens, **uniform)
         rank = np.arange(1, n_used + 1)
-        shares = styled(ax, _SHARES, line_kwargs)
-        (self.line_,) = ax.plot(rank, 100 * self.share, **shares)
+        self.line_ = self._plot(rank, 100 * self.share, _SHARES, line_kwargs)
         if n_used < n_tokens:
             unused = styled(ax, _UNUSED, label="unused")
             ax.axvspan(n_used + 0.5, n_tokens + 0.5, **unused)

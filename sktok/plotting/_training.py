@@ -3,13 +3,14 @@
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from sktok._steps import walk
-from sktok.plotting._axes import Display, styled
+from sktok.plotting._axes import Display
+from sktok.plotting._fitted import find
 
 _MIN_INTERVAL = 50  # steps between two validation checks, as in training
 _BATCH = {"color": "signal", "linewidth": 0.7, "label": "batch"}
 _SMOOTHED = {"color": "accent", "linewidth": 1.5}
 _VALIDATION = {"color": "ink", "linewidth": 1, "linestyle": "--", "marker": "."}
+_VALIDATION |= {"label": "held-out windows"}
 
 
 class TrainingDisplay(Display):
@@ -89,18 +90,15 @@ class TrainingDisplay(Display):
         ValueError
             If no part of the estimator was trained by gradient steps.
         """
-        steps = walk(estimator)
-        trained = next((step for step in steps if hasattr(step, "loss_curve_")), None)
-        if trained is None:
+        names = "loss_curve_", "validation_loss_curve_", "validation_steps_"
+        loss, checks, steps = (find(estimator, name) for name in names)
+        if loss is None:
             raise ValueError(
                 f"{type(estimator).__name__} has no loss_curve_: give a fitted "
                 "ConvAETokenizer, or a fitted tokenizer that contains one."
             )
-        checks = getattr(trained, "validation_loss_curve_", ())
-        steps = getattr(trained, "validation_steps_", None)
-        return cls.from_curves(
-            trained.loss_curve_, checks, validation_steps=steps, ax=ax, **kwargs
-        )
+        checks = () if checks is None else checks
+        return cls.from_curves(loss, checks, validation_steps=steps, ax=ax, **kwargs)
 
     @classmethod
     def from_curves(
@@ -139,9 +137,7 @@ class TrainingDisplay(Display):
         """
         loss, validation_loss = np.asarray(loss), np.asarray(validation_loss)
         if loss.ndim != 1 or not loss.size:
-            raise ValueError(
-                f"loss has shape {loss.shape}, expected one value per gradient step."
-            )
+            raise ValueError(f"loss has shape {loss.shape}, expected a value per step.")
         if validation_steps is None:
             validation_steps = _check_steps(len(loss), len(validation_loss))
         if np.shape(validation_steps) != validation_loss.shape:
@@ -177,18 +173,16 @@ class TrainingDisplay(Display):
             This display.
         """
         ax = self._set_axes(ax)
-        steps = np.arange(1, len(self.loss) + 1)
-        (self.line_,) = ax.plot(steps, self.loss, **styled(ax, _BATCH, line_kwargs))
-        n_averaged = 2 * (len(steps) // 80) + 3
+        x = np.arange(1, len(self.loss) + 1)
+        self.line_ = self._plot(x, self.loss, _BATCH, line_kwargs)
+        n_averaged = 2 * (len(x) // 80) + 3
         mean = uniform_filter1d(self.loss.astype(float), n_averaged, mode="nearest")
         label = f"mean of {n_averaged} batches"
-        smoothed = styled(ax, _SMOOTHED, smoothed_kwargs, label=label)
-        (self.smoothed_,) = ax.plot(steps, mean, **smoothed)
+        self.smoothed_ = self._plot(x, mean, _SMOOTHED, smoothed_kwargs, label=label)
         self.validation_line_ = None
         if len(self.validation_loss):
-            x, y = self.validation_steps, self.validation_loss
-            style = styled(ax, _VALIDATION, validation_kwargs, label="held-out windows")
-            (self.validation_line_,) = ax.plot(x, y, **style)
+            checks = self.validation_steps, self.validation_loss
+            self.validation_line_ = self._plot(*checks, _VALIDATION, validation_kwargs)
         if (self.loss > 0).any():  # a logarithmic axis needs a positive value
             ax.set_yscale("log")
         ax.set(xlabel="gradient step", ylabel="mean squared error")
