@@ -7,6 +7,7 @@ runtime, the first turns windows into tokens and the second turns tokens into wi
 from dataclasses import asdict
 
 import sktok
+from sktok._extras import needs_extra
 from sktok._files import whole_folder
 from sktok._steps import unwrap
 from sktok.corpus import Vocabulary
@@ -90,12 +91,8 @@ def to_onnx(tokenizer, folder):
 
     from sktok._torch import onnx
 
-    try:
+    with needs_extra("onnx"):
         from onnxscript import ir  # imports onnx
-    except ImportError as error:
-        raise ImportError(
-            "This needs the packages onnx and onnxscript: pip install 'sktok[onnx]'"
-        ) from error
     tokenizer = unwrap(tokenizer)
     module = onnx.module_of(tokenizer, "tokenizer")
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
