@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
+import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -509,6 +510,8 @@ def all_methods():
 
 
 def rivals():
+    # OpenMP in tslearn's compiled code would change the number of torch's threads.
+    numba.config.THREADING_LAYER = "workqueue"
     X_fit, X_test, archive = load()
     methods = all_methods()
     tokenize, decode = {}, {}
