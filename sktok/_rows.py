@@ -21,7 +21,10 @@ LONGEST_WINDOW = 2**24  # samples; a file with longer windows is treated as dama
 def validate_samples(estimator, X, *, reset, dtype=FLOATS):
     """Check windows of two axes as `validate_data` does."""
     X = refuse_masks_and_dates(X)
-    if not reset and len(X.shape) == 2:  # before a copy, which may not fit into memory
+    # Shapes come before a copy, which may not fit into memory.
+    if len(X.shape) > 2:
+        raise ValueError(f"Found array with dim {len(X.shape)}, expected <= 2.")
+    if not reset and len(X.shape) == 2:
         validate_data(estimator, X, reset=False, skip_check_array=True)
     with np.errstate(over="ignore"):  # validate_data reports infinite values
         return validate_data(estimator, X, reset=reset, dtype=dtype)
