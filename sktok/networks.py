@@ -42,9 +42,18 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from sktok._torch.sums import aligned, convolve, product, with_bias, with_ones
+from sktok._torch.sums import (
+    aligned,
+    convolution_gradients,
+    convolve,
+    product,
+    sum_of_outer,
+    with_bias,
+    with_ones,
+)
 
 __all__ = ["ContextualAutoencoder", "DimReduction"]
 
@@ -250,19 +259,52 @@ class _Residual(nn.Module):
         self.project = nn.Parameter(torch.zeros(width, width))
 
     def forward(self, h, n_blocks):  # (windows * blocks, width)
-        activated = self.activate(h, n_blocks)
-        if torch.is_grad_enabled():
-            return h + product(activated, self.project)
-        return h.addmm_(activated, self.project)  # in place: no gradient needs h
+        return product(self.activate(h, n_blocks), self.project, addend=h)
 
     def activate(self, h, n_blocks):
         """The layer without its last product, which may be merged with another."""
-        norm = torch.linalg.vector_norm(h, dim=1, keepdim=True)
-        eps = norm.new_tensor(_NORM_EPS)
-        scale = torch.addcmul(eps, norm, norm, value=1 / h.shape[1]).rsqrt()
-        mixed = convolve(h * scale, n_blocks, self.kernel)
-        hidden = product(mixed, self.hidden.weight.T).add_(self.hidden.bias).relu_()
-        return hidden.square() if torch.is_grad_enabled() else hidden.square_()
+        arguments = h, n_blocks, self.kernel, self.hidden.weight, self.hidden.bias
+        if torch.is_grad_enabled():
+            return _Activate.apply(*arguments)
+        return _activations(*arguments)[-1].square_()
+
+
+def _activations(h, n_blocks, kernel, weight, bias):
+    """The intermediate results of a residual layer, which its gradient needs."""
+    norm = torch.linalg.vector_norm(h, dim=1, keepdim=True)
+    eps = norm.new_tensor(_NORM_EPS)
+    scale = torch.addcmul(eps, norm, norm, value=1 / h.shape[1]).rsqrt_()
+    normalized = h * scale
+    mixed = convolve(normalized, n_blocks, kernel)
+    return scale, normalized, mixed, torch.mm(mixed, weight.T).add_(bias).relu_()
+
+
+class _Activate(torch.autograd.Function):
+    """The nonlinear part of a residual layer, with its gradient.
+
+    The gradient is written out so that its sums have a fixed order. In the names,
+    ``d_`` is the gradient of the loss.
+    """
+
+    @staticmethod
+    def forward(ctx, h, n_blocks, kernel, weight, bias):
+        activations = _activations(h, n_blocks, kernel, weight, bias)
+        ctx.save_for_backward(kernel, weight, *activations)
+        ctx.n_blocks = n_blocks
+        return activations[-1].square()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_squared):
+        kernel, weight, scale, normalized, mixed, hidden = ctx.saved_tensors
+        d_hidden = (d_squared * hidden).mul_(2)  # 0 where ReLU gave 0
+        d_normalized, d_kernel = convolution_gradients(
+            d_hidden @ weight, normalized, ctx.n_blocks, kernel
+        )
+        along = torch.linalg.vecdot(d_normalized, normalized)[:, None]
+        along /= normalized.shape[1]
+        d_h = d_normalized.addcmul_(normalized, along, value=-1).mul_(scale)
+        return d_h, None, d_kernel, sum_of_outer(d_hidden, mixed), d_hidden.sum(0)
 
 
 def _zero(layer):

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from sktok._torch.sums import convolve, mean_by_window, product
+from sktok import networks
+from sktok._torch.sums import (
+    convolution_gradients,
+    convolve,
+    mean_by_window,
+    product,
+)
 from sktok._torch.threads import limited_threads
 from sktok.networks import ContextualAutoencoder
 
@@ -15,26 +21,45 @@ def double(*shape, seed=0):
 
 
 @pytest.mark.parametrize("n_rows", [1, 63, 64, 65, 200])
-def test_gradient_of_a_product(n_rows):
-    arguments = double(n_rows, 3), double(3, 2, seed=1)
-    assert torch.autograd.gradcheck(product, arguments)
-    torch.testing.assert_close(product(*arguments), arguments[0] @ arguments[1])
+def test_a_product_and_its_gradient(n_rows):
+    rows, weight, addend = double(n_rows, 3), double(3, 2, seed=1), double(n_rows, 2)
+    assert torch.autograd.gradcheck(product, (rows, weight))
+    assert torch.autograd.gradcheck(product, (rows, weight, addend))
+    torch.testing.assert_close(product(rows, weight), rows @ weight)
+    expected = addend + rows @ weight
+    torch.testing.assert_close(product(rows, weight, addend), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(product(rows, weight, addend.clone()), expected)
 
 
 @pytest.mark.parametrize("n_blocks", [1, 2, 7])
 @pytest.mark.parametrize("radius", [0, 1, 2])
-def test_gradient_of_a_convolution(n_blocks, radius):
+def test_a_convolution_and_its_gradients(n_blocks, radius):
     rows, kernel = double(3 * n_blocks, 4), double(2 * radius + 1, 4, seed=1)
-    assert torch.autograd.gradcheck(
-        lambda rows, kernel: convolve(rows, n_blocks, kernel), (rows, kernel)
-    )
+    output = convolve(rows, n_blocks, kernel)
     expected = torch.nn.functional.conv1d(
         rows.view(3, n_blocks, 4).transpose(1, 2),
         kernel.T[:, None],
         padding=radius,
         groups=4,
     ).transpose(1, 2)
-    torch.testing.assert_close(convolve(rows, n_blocks, kernel), expected.flatten(0, 1))
+    torch.testing.assert_close(output, expected.flatten(0, 1))
+    d_output = torch.randn_like(output)
+    found = convolution_gradients(d_output, rows, n_blocks, kernel)
+    for gradient, by_torch in zip(
+        found, torch.autograd.grad(output, (rows, kernel), d_output), strict=True
+    ):
+        torch.testing.assert_close(gradient, by_torch)
+
+
+@pytest.mark.parametrize("radius", [1, 2])
+def test_the_gradient_of_a_residual_layer(radius):
+    h, kernel = double(3 * 7, 16), double(2 * radius + 1, 16, seed=1)
+    weight, bias = double(16, 16, seed=2), double(16, seed=3)
+    assert torch.autograd.gradcheck(
+        lambda h, *weights: networks._Activate.apply(h, 7, *weights),
+        (h, kernel, weight, bias),
+    )
 
 
 @pytest.mark.parametrize("shape", [(64, 25, 10), (1600, 1, 50), (13, 125, 2)])

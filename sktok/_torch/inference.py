@@ -6,6 +6,7 @@ same bits in any batch and with any number of threads, and memory stays bounded.
 """
 
 import copy
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from sktok._torch.threads import limited_threads, n_threads
 _CHUNK_BLOCKS = 6400  # more outgrow the caches, fewer are too little work for a call
 _CODEBOOK_TOKENS = 2**16  # that a look-up table has at most
 _HASH_BITS = 16
+_look_ups = WeakKeyDictionary()  # network -> what decodes its quantised latents
 
 
 def encode(network, X, device="cpu"):
@@ -43,20 +45,35 @@ def _decode_each(network, latents, device):
 def _decode_distinct(network, latents, device):
     """Blocks from latents of one number, decoded once for each distinct number.
 
-    Latents that were quantised have few distinct numbers, and a block that stands alone
-    depends on its own latent only: a look-up does the rest. None if it does not pay.
+    Quantised latents have few distinct numbers, and a block that is restored separately
+    depends on its own latent only, so a look-up does the rest. The table is kept for
+    the next call. None if a look-up does not pay.
     """
     keys = np.ascontiguousarray(latents, np.float32).view(np.uint32).ravel()
     distinct = np.unique(keys)
     if len(distinct) > len(keys) // 8:
         return None
+    # In-place changes of the weights count as another network.
+    versions = [weight._version for weight in network.parameters()]
+    known, *look_up = _look_ups.get(network, (None,))
+    if known != versions or not np.isin(distinct, look_up[0]).all():
+        look_up = _new_look_up(network, distinct, device)
+        if look_up is None:
+            return None
+        _look_ups[network] = versions, *look_up
+    _, factor, table = look_up
+    return table[_hash(keys, factor)].reshape(*latents.shape[:-1], -1)
+
+
+def _new_look_up(network, distinct, device):
+    """Keys, the factor of their hash, and the block of each hash; or None."""
     factor = _collision_free_factor(distinct)
     if factor is None:
         return None
     blocks = _decode_each(network, distinct.view(np.float32)[:, np.newaxis], device)
     table = np.empty((2**_HASH_BITS, blocks.shape[1]), blocks.dtype)
     table[_hash(distinct, factor)] = blocks
-    return table[_hash(keys, factor)].reshape(*latents.shape[:-1], -1)
+    return distinct, factor, table
 
 
 def _hash(keys, factor):

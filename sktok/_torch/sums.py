@@ -19,29 +19,37 @@ def mean_by_window(values):
     return values.flatten(1).mean(1).mean()
 
 
-def product(rows, weight):
-    """``rows @ weight``; the gradient of `weight` sums over rows in a fixed order."""
+def sum_of_outer(left, right):
+    """``left.T @ right``, which sums over rows, in a fixed order."""
+    n_whole = len(left) // _PIECE * _PIECE
+    pieces = (x[:n_whole].unflatten(0, (-1, _PIECE)) for x in (left, right))
+    left_pieces, right_pieces = pieces
+    total = torch.bmm(left_pieces.transpose(1, 2), right_pieces).sum(0)
+    if n_whole < len(left):
+        total += left[n_whole:].T @ right[n_whole:]
+    return total
+
+
+def product(rows, weight, addend=None):
+    """``rows @ weight``, plus `addend`, with a gradient that sums in a fixed order."""
     if torch.is_grad_enabled():
-        return _Product.apply(rows, weight)
-    return rows @ weight
+        return _Product.apply(rows, weight, addend)
+    return rows @ weight if addend is None else addend.addmm_(rows, weight)  # in place
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, rows, weight):
+    def forward(ctx, rows, weight, addend):
         ctx.save_for_backward(rows, weight)
-        return rows @ weight
+        return rows @ weight if addend is None else torch.addmm(addend, rows, weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_output):
         rows, weight = ctx.saved_tensors
-        n_whole = len(rows) // _PIECE * _PIECE
-        rest = rows[n_whole:].T @ d_output[n_whole:]
-        left, right = (x[:n_whole].unflatten(0, (-1, _PIECE)) for x in (rows, d_output))
-        d_weight = torch.bmm(left.transpose(1, 2), right).sum(0) + rest
         d_rows = d_output @ weight.T if ctx.needs_input_grad[0] else None
-        return d_rows, d_weight
+        d_addend = d_output if ctx.needs_input_grad[2] else None
+        return d_rows, sum_of_outer(rows, d_output), d_addend
 
 
 def convolve(rows, n_blocks, kernel):
@@ -61,37 +69,8 @@ def convolve(rows, n_blocks, kernel):
     Returns
     -------
     torch.Tensor of shape (windows * blocks, channels)
-        The gradient of `kernel` sums over rows in a fixed order.
+        The result, without a gradient: see `convolution_gradients`.
     """
-    if torch.is_grad_enabled():
-        return _Convolution.apply(rows, n_blocks, kernel)
-    return _convolve(rows, n_blocks, kernel)
-
-
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, rows, n_blocks, kernel):
-        ctx.save_for_backward(rows, kernel)
-        ctx.n_blocks = n_blocks
-        return _convolve(rows, n_blocks, kernel)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_output):
-        rows, kernel = ctx.saved_tensors
-        d_rows = _convolve(d_output, ctx.n_blocks, kernel.flip(0))
-        x, d = (r.unflatten(0, (-1, ctx.n_blocks)) for r in (rows, d_output))
-        radius = len(kernel) // 2
-        d_kernel = []
-        for shift in range(-radius, radius + 1):
-            # Output block b saw input block b + shift.
-            first, last = max(0, -shift), max(0, ctx.n_blocks - max(0, shift))
-            pair = x[:, first + shift : last + shift] * d[:, first:last]
-            d_kernel.append(pair.sum((0, 1)))
-        return d_rows, None, torch.stack(d_kernel)
-
-
-def _convolve(rows, n_blocks, kernel):
     # torch convolves images faster: a window is an image of one row, channels last.
     # (windows * blocks, channels) -> (windows, channels, 1, blocks): nothing moves.
     image = rows.unflatten(0, (-1, 1, n_blocks)).permute(0, 3, 1, 2)
@@ -99,6 +78,19 @@ def _convolve(rows, n_blocks, kernel):
     weight = kernel.T[:, None, None]
     image = F.conv2d(image, weight, padding=padding, groups=rows.shape[1])
     return image.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def convolution_gradients(d_output, rows, n_blocks, kernel):
+    """Gradients of `rows` and `kernel` of `convolve`, summed in a fixed order."""
+    x, d = (r.unflatten(0, (-1, n_blocks)) for r in (rows, d_output))
+    radius = len(kernel) // 2
+    d_kernel = []
+    for shift in range(-radius, radius + 1):
+        # Output block b read input block b + shift.
+        first, last = max(0, -shift), max(0, n_blocks - max(0, shift))
+        pair = x[:, first + shift : last + shift] * d[:, first:last]
+        d_kernel.append(pair.sum((0, 1)))
+    return convolve(d_output, n_blocks, kernel.flip(0)), torch.stack(d_kernel)
 
 
 def with_ones(rows):
