@@ -768,3 +768,12 @@ def test_equal_latents_give_equal_blocks_whatever_the_others_are(blocks, quick, 
     whole = tokenizer.inverse_transform(latents)
     parts = [tokenizer.inverse_transform(part) for part in np.split(latents, 400)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_changed_weights_are_not_decoded_by_an_old_look_up(blocks, quick):
+    tokenizer = quick(network="dimreduction", max_steps=3).fit(blocks)
+    latents = np.resize(np.float32([0.1, 0.2]), (60, 25, 1))
+    before = tokenizer.inverse_transform(latents)
+    with torch.no_grad():
+        tokenizer.network_.decoder[-2].bias.add_(1.0)  # before the sigmoid
+    assert (tokenizer.inverse_transform(latents) > before).all()
