@@ -171,7 +171,7 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
 
         Returns
         -------
-        ndarray of shape (n_tokens_, dim)
+        ndarray of shape (`n_tokens_`, dim)
             A token stands for `dim` consecutive values.
 
         Raises
