@@ -235,10 +235,10 @@ class ResidualStack(nn.Module):
             h = layer(h, n_blocks)
         bias = self.linear.bias + self.project.bias
         # The last layer's output goes to the projection directly: less work.
-        project = self.project.weight.T
+        project = aligned(self.project.weight.T)
         output = product(rows, aligned(with_bias(self.linear.weight, bias).T))
-        output = output + product(h, aligned(project))
-        tail = aligned(last.project @ project)
+        output = output + product(h, project)
+        tail = product(last.project, project)
         output = output + product(last.activate(h, n_blocks), tail)
         return output[:, :n_out].unflatten(0, (-1, n_blocks))
 

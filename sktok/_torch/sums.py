@@ -21,13 +21,13 @@ def mean_by_window(values):
 
 def sum_of_outer(left, right):
     """``left.T @ right``, which sums over rows, in a fixed order."""
-    n_whole = len(left) // _PIECE * _PIECE
-    pieces = (x[:n_whole].unflatten(0, (-1, _PIECE)) for x in (left, right))
-    left_pieces, right_pieces = pieces
-    total = torch.bmm(left_pieces.transpose(1, 2), right_pieces).sum(0)
-    if n_whole < len(left):
-        total += left[n_whole:].T @ right[n_whole:]
-    return total
+    # Threads share the pieces; a single one would be divided among them.
+    n_pieces = max(2, -(-len(left) // _PIECE))
+    missing = n_pieces * _PIECE - len(left)
+    if missing:
+        left, right = (F.pad(x, (0, 0, 0, missing)) for x in (left, right))
+    left, right = (x.unflatten(0, (n_pieces, _PIECE)) for x in (left, right))
+    return torch.bmm(left.transpose(1, 2), right).sum(0)
 
 
 def product(rows, weight, addend=None):
