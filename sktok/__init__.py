@@ -5,7 +5,8 @@ __version__ = "0.1.0"
 from sktok._blocks import BlockSegmenter
 from sktok._gain_shape import GainShapeTokenizer
 from sktok._quantizers import BaseQuantizer, BinQuantizer, VectorQuantizer
-from sktok._recipes import make_paper_tokenizer, make_tokenizer
+from sktok._recipes import make_paper_tokenizer, make_tokenizer, with_window_length
+from sktok._resampling import Resampler
 from sktok._scaling import AmplitudeScaler
 from sktok._tokenizer import ConvAETokenizer
 
@@ -16,7 +17,9 @@ __all__ = [
     "BlockSegmenter",
     "ConvAETokenizer",
     "GainShapeTokenizer",
+    "Resampler",
     "VectorQuantizer",
     "make_paper_tokenizer",
     "make_tokenizer",
+    "with_window_length",
 ]

@@ -7,23 +7,24 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
-from sktok._estimator import Estimator, feature_names
-from sktok._rows import validate_inverse, validate_samples
+from sktok._estimator import Estimator, feature_names, names_by_lead
+from sktok._rows import WINDOWS, validate_inverse, validate_windows
 from sktok._sklearn_compat import Interval, WindowTransformerMixin, _fit_context
 
 
 def segment(windows, block_size):
     """Cut windows into blocks; repeat the last sample to pad the last block."""
-    n_windows, window_length = windows.shape
-    missing = -window_length % block_size
+    missing = -windows.shape[-1] % block_size
     if missing:
-        windows = np.pad(windows, ((0, 0), (0, missing)), mode="edge")
-    return windows.reshape(n_windows, -1, block_size)  # (n, t) -> (n, blocks, size)
+        padding = [(0, 0)] * (windows.ndim - 1) + [(0, missing)]
+        windows = np.pad(windows, padding, mode="edge")
+    # (..., window_length) -> (..., n_blocks, block_size)
+    return windows.reshape(*windows.shape[:-1], -1, block_size)
 
 
 def join(blocks, window_length):
     """Inverse of `segment`: concatenate blocks and remove the padding."""
-    return blocks.reshape(len(blocks), -1)[:, :window_length]
+    return blocks.reshape(*blocks.shape[:-2], -1)[..., :window_length]
 
 
 class BlockSegmenter(WindowTransformerMixin, Estimator):
@@ -32,8 +33,9 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
     The paper cuts windows of 250 samples into blocks of 250, 125, 50, 25, 10, 5
     or 2 samples (section 3.1). Windows of any length are allowed: `transform` repeats
     the last sample to pad the last block, and `inverse_transform` removes the padding.
+    Each lead of windows of several leads is cut on its own.
 
-    Blocks have three axes, so they stay arrays under ``set_output``.
+    Blocks have three axes or more, so they stay arrays under ``set_output``.
 
     Parameters
     ----------
@@ -46,10 +48,13 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
         The `block_size` used in `fit`.
 
     n_blocks_ : int
-        Number of blocks in a window.
+        Number of blocks in a window, of each lead.
+
+    row_shape_ : tuple of int
+        Shape of a window seen in `fit`.
 
     n_features_in_ : int
-        Number of samples in a window seen in `fit`.
+        Number of samples in a window seen in `fit`, of all leads.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns of `X` seen in `fit`, if they are all strings.
@@ -74,7 +79,14 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
             [4., 4.]]])
     >>> segmenter.inverse_transform(segmenter.transform(X))
     array([[0., 1., 2., 3., 4.]])
+
+    Two leads:
+
+    >>> segmenter.fit_transform(np.zeros((1, 2, 5))).shape
+    (1, 2, 3, 2)
     """
+
+    _row_kinds = WINDOWS
 
     _parameter_constraints: dict = {
         "block_size": [Interval(Integral, 1, None, closed="left")]
@@ -89,7 +101,8 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, window_length)
+        X : array-like of shape (n_windows, window_length) or \
+                (n_windows, n_leads, window_length)
             Windows of a signal, in any unit.
 
         y : None
@@ -106,7 +119,7 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
             If `block_size` is larger than the window.
         """
         self._reset()
-        n_samples = validate_samples(self, X, reset=True).shape[1]
+        n_samples = validate_windows(self, X, reset=True).shape[-1]
         if self.block_size > n_samples:
             raise ValueError(
                 f"block_size={self.block_size} is larger than the window: X has "
@@ -125,21 +138,24 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, window_length)
-            Windows of the length seen in `fit`.
+        X : array-like of shape (n_windows, window_length) or \
+                (n_windows, n_leads, window_length)
+            Windows of the shape seen in `fit`.
 
         Returns
         -------
-        blocks : ndarray of shape (n_windows, n_blocks, block_size)
+        blocks : ndarray of shape (n_windows, n_blocks, block_size) or \
+                (n_windows, n_leads, n_blocks, block_size)
             Blocks, in the dtype of `X`; a view of `X` if its layout allows it.
 
         Raises
         ------
         ValueError
-            If the windows have a different length than in `fit`.
+            If the windows have a different shape than in `fit`.
         """
         check_is_fitted(self)
-        return segment(validate_samples(self, X, reset=False), self.block_size_)
+        X = validate_windows(self, X, reset=False)
+        return segment(X, self.block_size_)
 
     @in_slices
     def inverse_transform(self, X):
@@ -149,12 +165,14 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_blocks, block_size)
+        X : array-like of shape (n_windows, n_blocks, block_size) or \
+                (n_windows, n_leads, n_blocks, block_size)
             Blocks.
 
         Returns
         -------
-        windows : ndarray of shape (n_windows, window_length)
+        windows : ndarray of shape (n_windows, window_length) or \
+                (n_windows, n_leads, window_length)
             Windows, in the dtype of `X`.
 
         Raises
@@ -163,22 +181,31 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
             If the blocks have a different shape than the output of `transform`.
         """
         check_is_fitted(self)
-        X = validate_inverse(self, X, (self.n_blocks_, self.block_size_))
-        return join(X, self.n_features_in_)
+        shape = *self.row_shape_[:-1], self.n_blocks_, self.block_size_
+        X = validate_inverse(self, X, shape)
+        return join(X, self.row_shape_[-1])
+
+    def _resize(self, row_shape):
+        """Take windows of another length; return the shape of their blocks."""
+        *leads, window_length = row_shape
+        n_blocks = -(-window_length // self.block_size_)
+        self._set_row_shape(row_shape)
+        self.n_blocks_ = n_blocks
+        return (*leads, n_blocks, self.block_size_)
 
     def _export_functions(self):
         """`transform` and its inverse for tensors of rows, for ONNX."""
         shape = self.n_blocks_, self.block_size_
-        window_length = self.n_features_in_
+        window_length = self.row_shape_[-1]
         missing = math.prod(shape) - window_length
 
         def segment_tensor(x):
             import torch
 
-            x = torch.cat([x, x[:, -1:].expand(-1, missing)], dim=1)
-            return x.unflatten(1, shape)
+            padding = x[..., -1:].expand(*x.shape[:-1], missing)
+            return torch.cat([x, padding], dim=-1).unflatten(-1, shape)
 
-        return segment_tensor, lambda x: x.flatten(1)[:, :window_length]
+        return segment_tensor, lambda x: x.flatten(-2)[..., :window_length]
 
     def get_feature_names_out(self, input_features=None):
         """Names of the samples of all blocks, in order.
@@ -190,19 +217,17 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
 
         Returns
         -------
-        names : ndarray of str, shape (n_blocks * block_size,)
-            ``'block0_0'``, ``'block0_1'``, …
+        names : ndarray of str, shape (n_leads * n_blocks * block_size,)
+            ``'block0_0'``, ``'block0_1'``, …; for several leads ``'lead0_block0_0'``, …
         """
         check_is_fitted(self)
         indices = np.ndindex(self.n_blocks_, self.block_size_)
         names = [f"block{block}_{sample}" for block, sample in indices]
+        names = names_by_lead(names, self.row_shape_[:-1])
         return feature_names(self, names, input_features)
 
     def _fingerprint_state(self):
-        window_length = int(self.n_features_in_)
-        return super()._fingerprint_state() | {"window_length": window_length}
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = False
-        return tags
+        *leads, window_length = self.row_shape_
+        state = {"block_size_": self.block_size_, "n_blocks_": self.n_blocks_}
+        state["window_length"] = window_length
+        return state | ({"n_leads": leads} if leads else {})

@@ -44,9 +44,9 @@ def row_slices(shape):
 
 
 def _is_on_disk(X):
-    """Whether `X` is an array of two or three axes that is not in memory."""
+    """Whether `X` is an array of two to four axes that is not in memory."""
     is_array = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
     is_numpy = isinstance(X, np.ndarray) and not isinstance(X, np.memmap)
     if is_numpy or issparse(X) or not is_array:
         return False
-    return len(X.shape) in (2, 3) and X.shape[0] > 0
+    return len(X.shape) in (2, 3, 4) and X.shape[0] > 0

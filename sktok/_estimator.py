@@ -1,12 +1,14 @@
 """Base class and helpers of all estimators."""
 
+import math
+
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 import sktok
-from sktok._rows import validate_windows
+from sktok._rows import SIGNALS, WINDOWS, validate_windows
 
 FORMAT = 2  # of pickles and safe files
 _READABLE_FORMATS = (1, 2)
@@ -14,6 +16,8 @@ _READABLE_FORMATS = (1, 2)
 
 class Estimator(BaseEstimator):
     """`BaseEstimator` with a format number in its pickles and a fingerprint."""
+
+    _row_kinds = SIGNALS
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -29,6 +33,9 @@ class Estimator(BaseEstimator):
         number = state.pop("_sktok_format", None)
         release = state.pop("_sktok_version", "")
         check_format(f"This {type(self).__name__}", number, release)
+        if self._row_kinds is WINDOWS and "n_features_in_" in state:
+            # Files of older releases, which knew one lead only.
+            state.setdefault("row_shape_", (state["n_features_in_"],))
         super().__setstate__(state)
 
     def _reset(self):
@@ -39,6 +46,20 @@ class Estimator(BaseEstimator):
         """
         for name in reversed(learned_attributes(self)):
             delattr(self, name)
+
+    def _resize(self, row_shape):
+        """Take rows of another shape after `fit`; return the shape of rows of output.
+
+        Only `sktok.with_window_length` calls it, on a copy.
+        """
+        raise TypeError(
+            f"{type(self).__name__} was fitted to windows of one length: fit a new "
+            "tokenizer."
+        )
+
+    def _set_row_shape(self, row_shape):
+        vars(self).pop("feature_names_in_", None)
+        self.row_shape_, self.n_features_in_ = row_shape, math.prod(row_shape)
 
     def _fingerprint_state(self):
         """Everything that determines the tokens and their meaning, and nothing else.
@@ -111,6 +132,13 @@ def is_fitted(estimator):
     except NotFittedError:
         return False
     return True
+
+
+def names_by_lead(names, leads):
+    """Names of columns, repeated for each lead; `leads` is () or ``(n_leads,)``."""
+    if not leads:
+        return names
+    return [f"lead{lead}_{name}" for lead in range(*leads) for name in names]
 
 
 def feature_names(estimator, names, input_features):

@@ -1,5 +1,7 @@
 """Gain-shape quantisation: tokens for the offset, gain and shape of each window."""
 
+import math
+from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -9,16 +11,16 @@ from sklearn.utils import metadata_routing
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
-from sktok._estimator import Estimator, feature_names
+from sktok._estimator import Estimator, feature_names, names_by_lead
 from sktok._recipes import make_tokenizer
-from sktok._rows import require_finite, validate_samples, validate_tokens
+from sktok._rows import WINDOWS, require_finite, validate_tokens, validate_windows
 from sktok._sklearn_compat import (
     HasMethods,
     Interval,
     WindowTransformerMixin,
     _fit_context,
 )
-from sktok._steps import clip_rates, vocabulary_size
+from sktok._steps import clip_rates, resize, vocabulary_size
 
 _FARTHEST = 100.0  # largest offset and gain, relative to the typical range of windows
 _FINEST = 1e-3  # smallest gain, relative to the typical range of windows
@@ -109,6 +111,9 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
     signals of any gain and baseline. The shape is computed with the quantised offset
     and gain, so it compensates for their quantisation error.
 
+    Each lead of windows of several leads has its own offset, gain and shape tokens; one
+    tokenizer encodes the shapes of all leads.
+
     Parameters
     ----------
     tokenizer : transformer or None, default=None
@@ -139,8 +144,11 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         Ranges of the ``"offset"``, ``"gain"`` and ``"shape"`` tokens. They do not
         overlap.
 
+    row_shape_ : tuple of int
+        Shape of a window seen in `fit`.
+
     n_features_in_ : int
-        Number of samples in a window seen in `fit`.
+        Number of samples in a window seen in `fit`, of all leads.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns of `X` seen in `fit`, if they are all strings.
@@ -176,6 +184,8 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
     (432, 250)
     """
 
+    _row_kinds = WINDOWS
+
     _parameter_constraints: dict = {
         "tokenizer": [HasMethods(["fit", "transform", "inverse_transform"]), None],
         "n_bins": [Interval(Integral, 2, None, closed="left")],
@@ -191,7 +201,8 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, window_length)
+        X : array-like of shape (n_windows, window_length) or \
+                (n_windows, n_leads, window_length)
             Windows of a signal, in any unit.
 
         y : None
@@ -220,13 +231,18 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
                 "to the tokenizer, call set_config(enable_metadata_routing=True)."
             )
         routing = metadata_routing.process_routing(self, "fit", **fit_params)
-        X = validate_samples(self, X, reset=True)
+        windows = self._windows_of_leads(X, reset=True)
         with np.errstate(over="ignore", invalid="ignore"):
-            offsets, gains = learn_bins(X, self.n_bins)
-        require_finite(np.append(offsets, gains), X, "convert it to a larger unit.")
-        _, _, shapes = gain_and_shape(X, offsets, gains)
+            offsets, gains = learn_bins(windows, self.n_bins)
+        advice = "convert it to a larger unit."
+        require_finite(np.append(offsets, gains), windows, advice)
+        _, _, shapes = gain_and_shape(windows, offsets, gains)
         tokenizer = clone(self._unfitted_tokenizer())
-        tokenizer.fit(shapes, **routing["tokenizer"]["fit"])
+        fit_params = routing["tokenizer"]["fit"]
+        if self.row_shape_[:-1]:  # one value for each lead of each window
+            repeat = partial(np.repeat, repeats=self.row_shape_[0])
+            fit_params = {name: repeat(value) for name, value in fit_params.items()}
+        tokenizer.fit(shapes, **fit_params)
         self._n_shape_tokens = shape_tokens(tokenizer, shapes[:1]).shape[1]
         n_bins = int(self.n_bins)
         self.n_tokens_ = 2 * n_bins + int(vocabulary_size(tokenizer))
@@ -237,6 +253,11 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         }
         self.offsets_, self.gains_, self.tokenizer_ = offsets, gains, tokenizer
         return self
+
+    def _windows_of_leads(self, X, *, reset=False):
+        """Checked windows of several leads as windows of one lead."""
+        X = validate_windows(self, X, reset=reset)
+        return X.reshape(-1, X.shape[-1])
 
     def _unfitted_tokenizer(self):
         return make_tokenizer() if self.tokenizer is None else self.tokenizer
@@ -250,25 +271,28 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, window_length)
-            Windows of the length and unit seen in `fit`.
+        X : array-like of shape (n_windows, window_length) or \
+                (n_windows, n_leads, window_length)
+            Windows of the shape and unit seen in `fit`.
 
         Returns
         -------
-        tokens : ndarray of int64, shape (n_windows, 2 + n_shape_tokens)
-            Offset, gain and shape tokens, in their `token_ranges_`.
+        tokens : ndarray of int64, shape (n_windows, n_leads * (2 + n_shape_tokens))
+            Offset, gain and shape tokens, in their `token_ranges_`, of one lead after
+            the other.
 
         Raises
         ------
         ValueError
-            If the windows have a different length than in `fit`, are not finite, or are
+            If the windows have a different shape than in `fit`, are not finite, or are
             beyond the bins of offset and gain.
         """
         check_is_fitted(self)
-        X = validate_samples(self, X, reset=False)
-        offset, gain, shapes = gain_and_shape(X, self.offsets_, self.gains_)
+        windows = self._windows_of_leads(X)
+        offset, gain, shapes = gain_and_shape(windows, self.offsets_, self.gains_)
         tokens, n_bins = shape_tokens(self.tokenizer_, shapes), len(self.offsets_)
-        return np.column_stack([offset, n_bins + gain, 2 * n_bins + tokens])
+        tokens = np.column_stack([offset, n_bins + gain, 2 * n_bins + tokens])
+        return tokens.reshape(-1, self._tokens_per_window())
 
     @in_slices
     def inverse_transform(self, X):
@@ -276,12 +300,13 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of int, shape (n_windows, 2 + n_shape_tokens)
+        X : array-like of int, shape (n_windows, n_leads * (2 + n_shape_tokens))
             Tokens, as returned by `transform`.
 
         Returns
         -------
-        windows : ndarray of float64, shape (n_windows, window_length)
+        windows : ndarray of float64, shape (n_windows, window_length) or \
+                (n_windows, n_leads, window_length)
             Reconstruction, in the unit of the windows seen in `fit`.
 
         Raises
@@ -293,15 +318,26 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
             different length than the output of `transform`.
         """
         check_is_fitted(self)
-        tokens = validate_tokens(X, self.n_tokens_, 2 + self._n_shape_tokens)
+        tokens = validate_tokens(X, self.n_tokens_, self._tokens_per_window())
+        tokens = tokens.reshape(-1, 2 + self._n_shape_tokens)  # a row for each lead
         offset, gain, shapes = split_tokens(tokens, self.token_ranges_)
         shapes = self.tokenizer_.inverse_transform(shapes)
-        return self.offsets_[offset] + self.gains_[gain] * shapes
+        windows = self.offsets_[offset] + self.gains_[gain] * shapes
+        return windows.reshape(-1, *self.row_shape_)
+
+    def _tokens_per_window(self):
+        return math.prod(self.row_shape_[:-1]) * (2 + self._n_shape_tokens)
+
+    def _resize(self, row_shape):
+        """Take windows of another length; return the shape of their tokens."""
+        (self._n_shape_tokens,) = resize(self.tokenizer_, row_shape[-1:])
+        self._set_row_shape(row_shape)
+        return (self._tokens_per_window(),)
 
     def _clip_rates(self, X):
         """Share of the values of shapes that are clipped; see `clip_rates`."""
-        X = validate_samples(self, X, reset=False)
-        _, _, shapes = gain_and_shape(X, self.offsets_, self.gains_)
+        windows = self._windows_of_leads(X)
+        _, _, shapes = gain_and_shape(windows, self.offsets_, self.gains_)
         return clip_rates(self.tokenizer_, shapes)
 
     def get_feature_names_out(self, input_features=None):
@@ -314,12 +350,14 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
         Returns
         -------
-        names : ndarray of str, shape (2 + n_shape_tokens,)
-            ``'offset'``, ``'gain'``, ``'shape0'``, ``'shape1'``, …
+        names : ndarray of str, shape (n_leads * (2 + n_shape_tokens),)
+            ``'offset'``, ``'gain'``, ``'shape0'``, ``'shape1'``, …; for several leads
+            ``'lead0_offset'``, …
         """
         check_is_fitted(self)
         shapes = [f"shape{i}" for i in range(self._n_shape_tokens)]
-        return feature_names(self, ["offset", "gain", *shapes], input_features)
+        names = names_by_lead(["offset", "gain", *shapes], self.row_shape_[:-1])
+        return feature_names(self, names, input_features)
 
     def get_metadata_routing(self):
         """Metadata routing of this estimator.
@@ -336,10 +374,11 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
     def _fingerprint_state(self):
         names = "offsets_", "gains_", "tokenizer_"
-        return {name: getattr(self, name) for name in names}
+        leads = self.row_shape_[:-1]
+        state = {name: getattr(self, name) for name in names}
+        return state | ({"n_leads": leads} if leads else {})
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = False
         tags.transformer_tags.preserves_dtype = []  # tokens are integers
         return tags

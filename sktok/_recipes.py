@@ -1,8 +1,15 @@
-"""Ready-made Pipelines."""
+"""Ready-made Pipelines, and their copies for windows of another length."""
+
+import copy
+
+from sklearn.utils.validation import check_is_fitted
 
 from sktok._blocks import BlockSegmenter
 from sktok._quantizers import BinQuantizer, VectorQuantizer
+from sktok._resampling import Resampler
+from sktok._rows import LONGEST_WINDOW, require_int
 from sktok._scaling import AmplitudeScaler
+from sktok._steps import input_shape, resize, unwrap
 from sktok._tokenizer import ConvAETokenizer
 
 
@@ -10,6 +17,9 @@ def make_tokenizer(
     block_size=10,
     n_tokens=256,
     *,
+    fs=None,
+    unit=None,
+    lead=None,
     max_steps="auto",
     n_candidates=1,
     memory=None,
@@ -18,10 +28,10 @@ def make_tokenizer(
 ):
     """Build the recommended tokenizer.
 
-    The steps are ``scale`` (:class:`AmplitudeScaler`), ``segment``
-    (:class:`BlockSegmenter`) and ``tokenize`` (:class:`ConvAETokenizer` with the
-    contextual network and a :class:`VectorQuantizer` trained inside it). Each block is
-    encoded as one token.
+    The steps are ``resample`` (:class:`Resampler`, only if `fs` is given), ``scale``
+    (:class:`AmplitudeScaler`), ``segment`` (:class:`BlockSegmenter`) and ``tokenize``
+    (:class:`ConvAETokenizer` with the contextual network and a :class:`VectorQuantizer`
+    trained inside it). Each block is encoded as one token.
 
     For ordered tokens, use bins instead of the codebook::
 
@@ -34,6 +44,14 @@ def make_tokenizer(
 
     n_tokens : int, default=256
         Size of the vocabulary.
+
+    fs : float or None, default=None
+        Sampling rate of the windows in Hz. The tokenizer keeps it, and takes windows of
+        another rate after ``set_params(resample__input_fs=500)``.
+
+    unit, lead : str or None, default=None
+        Unit and lead of the windows, which the tokenizer keeps, see
+        :class:`Resampler`. They require `fs`.
 
     max_steps : int or "auto", default="auto"
         Number of gradient steps; "auto" depends on the size of the data, as in
@@ -56,8 +74,9 @@ def make_tokenizer(
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Encodes windows (n_windows, window_length) as tokens (n_windows, n_blocks);
-        ``inverse_transform`` decodes them.
+        Encodes windows (n_windows, window_length) as tokens (n_windows, n_blocks), and
+        windows of several leads (n_windows, n_leads, window_length) as the tokens of
+        one lead after the other; ``inverse_transform`` decodes them.
 
     See Also
     --------
@@ -93,13 +112,17 @@ def make_tokenizer(
         random_state=random_state,
         verbose=verbose,
     )
-    return _pipeline(block_size, tokenizer, memory=memory)
+    facts = {"fs": fs, "unit": unit, "lead": lead}
+    return _pipeline(block_size, tokenizer, **facts, memory=memory)
 
 
 def make_paper_tokenizer(
     block_size=10,
     n_bins=256,
     *,
+    fs=None,
+    unit=None,
+    lead=None,
     limits=(-5, 5),
     latent_dim=1,
     max_steps=2000,
@@ -109,9 +132,10 @@ def make_paper_tokenizer(
 ):
     """Build the paper's tokenizer.
 
-    The steps are ``scale`` (:class:`AmplitudeScaler`), ``segment``
-    (:class:`BlockSegmenter`), ``tokenize`` (:class:`ConvAETokenizer` with the
-    network of Table 1) and ``quantize`` (:class:`BinQuantizer`).
+    The steps are ``resample`` (:class:`Resampler`, only if `fs` is given), ``scale``
+    (:class:`AmplitudeScaler`), ``segment`` (:class:`BlockSegmenter`), ``tokenize``
+    (:class:`ConvAETokenizer` with the network of Table 1) and ``quantize``
+    (:class:`BinQuantizer`).
 
     In the paper's "complete process" (section 4.3), the quantiser is part of the
     network during training::
@@ -128,6 +152,12 @@ def make_paper_tokenizer(
 
     n_bins : int or tuple of int, default=256
         Number of bins, as in :class:`BinQuantizer`.
+
+    fs : float or None, default=None
+        Sampling rate of the windows in Hz, as in :func:`make_tokenizer`.
+
+    unit, lead : str or None, default=None
+        Unit and lead of the windows, as in :func:`make_tokenizer`.
 
     limits : tuple (low, high) or "minmax", default=(-5, 5)
         Range of the latents that is divided into bins: fixed limits, as in the paper
@@ -185,10 +215,11 @@ def make_paper_tokenizer(
         verbose=verbose,
     )
     quantize = ("quantize", BinQuantizer(n_bins, limits=limits))
-    return _pipeline(block_size, tokenizer, quantize, memory=memory)
+    facts = {"fs": fs, "unit": unit, "lead": lead}
+    return _pipeline(block_size, tokenizer, quantize, **facts, memory=memory)
 
 
-def _pipeline(block_size, tokenizer, *last_steps, memory):
+def _pipeline(block_size, tokenizer, *last_steps, fs, unit, lead, memory):
     from sklearn.pipeline import Pipeline  # slow to import
 
     steps = [
@@ -197,4 +228,59 @@ def _pipeline(block_size, tokenizer, *last_steps, memory):
         ("tokenize", tokenizer),
         *last_steps,
     ]
+    if fs is not None:
+        steps = [("resample", Resampler(fs, fs, unit=unit, lead=lead)), *steps]
+    elif (unit, lead) != (None, None):
+        raise ValueError(
+            f"unit={unit!r} and lead={lead!r} require fs: give it as well."
+        )
     return Pipeline(steps, memory=memory)
+
+
+def with_window_length(tokenizer, window_length):
+    """Copy a fitted tokenizer for windows of another length, without training.
+
+    The network reads a few neighbours of each block, so the tokens of a block inside a
+    window hardly depend on the length of the window. The first and last blocks have
+    fewer neighbours, and a larger error. Longer windows have fewer of them.
+
+    Parameters
+    ----------
+    tokenizer : transformer or Pipeline
+        Fitted to windows; each step works on windows of any length, and the network of
+        a :class:`ConvAETokenizer` has `context_radius`, see :mod:`sktok.networks`.
+
+    window_length : int
+        Number of samples in a window, at the rate of the input.
+
+    Returns
+    -------
+    transformer or Pipeline
+        A fitted copy.
+
+    Raises
+    ------
+    TypeError
+        If a step takes windows of one length only.
+    ValueError
+        If `window_length` is not an int of at least 1.
+
+    See Also
+    --------
+    Resampler : Takes windows of the same duration at another rate.
+
+    Examples
+    --------
+    >>> from sktok import make_tokenizer, with_window_length
+    >>> from sktok.datasets import load_ecg
+    >>> tokenizer = make_tokenizer(max_steps=20, random_state=0).fit(load_ecg().data)
+    >>> longer = with_window_length(tokenizer, 2500)
+    >>> longer.transform(load_ecg(window_length=2500).data).shape
+    (43, 250)
+    """
+    window_length = require_int("window_length", window_length, 1, LONGEST_WINDOW)
+    tokenizer = copy.deepcopy(unwrap(tokenizer))
+    check_is_fitted(tokenizer)
+    *leads, _ = input_shape(tokenizer)
+    resize(tokenizer, (*leads, window_length))
+    return tokenizer

@@ -1,8 +1,9 @@
-"""Validation of rows of two or three axes.
+"""Validation of rows of one to three axes.
 
-A row is always one window. It holds samples, shape ``(window_length,)``, or blocks,
-shape ``(n_blocks, block_size)``. scikit-learn validates arrays of two axes, so rows of
-blocks are flattened for its checks and reshaped afterwards.
+A row is always one window. It holds samples, shape ``(window_length,)``, the samples of
+several leads, ``(n_leads, window_length)``, blocks, ``(n_blocks, block_size)``, or the
+blocks of several leads, ``(n_leads, n_blocks, block_size)``. scikit-learn validates
+arrays of two axes, so rows are flattened for its checks and reshaped afterwards.
 """
 
 import math
@@ -17,34 +18,53 @@ FLOATS = (np.float64, np.float32)
 LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32
 LONGEST_WINDOW = 2**24  # samples; a file with longer windows is treated as damaged
 
-
-def validate_samples(estimator, X, *, reset, dtype=FLOATS):
-    """Check windows of two axes as `validate_data` does."""
-    X = refuse_masks_and_dates(X)
-    # Shapes come before a copy, which may not fit into memory.
-    if len(X.shape) > 2:
-        raise ValueError(f"Found array with dim {len(X.shape)}, expected <= 2.")
-    if not reset and len(X.shape) == 2:
-        validate_data(estimator, X, reset=False, skip_check_array=True)
-    with np.errstate(over="ignore"):  # validate_data reports infinite values
-        return validate_data(estimator, X, reset=reset, dtype=dtype)
+# What rows of one, two and three axes are, for errors.
+WINDOWS = "windows of one lead", "windows of several leads"
+BLOCKS = "single blocks", "blocks", "blocks of several leads"
+SIGNALS = "windows of one lead", "leads or blocks", "blocks of several leads"
 
 
 def validate_windows(estimator, X, *, reset, dtype=FLOATS):
-    """Check windows of two axes or blocks of three axes as `validate_data` does.
+    """Check rows of one to three axes as `validate_data` does.
 
     With ``reset=True`` the shape of a row is stored in ``estimator.row_shape_``;
-    otherwise it must be the same.
+    otherwise it must be the same. ``estimator._row_kinds`` names the rows that the
+    estimator takes, by their number of axes.
     """
+    kinds = estimator._row_kinds
     X = refuse_masks_and_dates(X)
     row_shape = tuple(X.shape[1:])
-    if len(row_shape) == 2:
+    # Shapes come before a copy, which may not fit into memory.
+    if len(row_shape) > len(kinds):
+        raise ValueError(
+            f"Found array with dim {len(X.shape)}, expected <= {len(kinds) + 1}: "
+            f"{type(estimator).__name__} takes {' or '.join(kinds)}."
+        )
+    if not reset and row_shape:
+        _check_rows(estimator, X, row_shape)
+    if len(row_shape) > 1:
         X = np.asarray(X).reshape(len(X), math.prod(row_shape))
-    X = validate_samples(estimator, X, reset=reset, dtype=dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # its sums may overflow
+        X = validate_data(estimator, X, reset=reset, dtype=dtype)
     if reset:
         estimator.row_shape_ = row_shape
-    _check_row_shape(estimator, row_shape, estimator.row_shape_)
     return X.reshape(len(X), *row_shape)
+
+
+def _check_rows(estimator, X, row_shape):
+    """Raise unless the rows of `X` are of the kind and shape seen in `fit`."""
+    expected = getattr(estimator, "row_shape_", row_shape)  # some need no `fit`
+    if len(row_shape) != len(expected):
+        kind, expected_kind = (
+            estimator._row_kinds[len(shape) - 1] for shape in (row_shape, expected)
+        )
+        raise ValueError(
+            f"X has the shape {X.shape}, which are {kind}; {type(estimator).__name__} "
+            f"was fitted to {expected_kind} and expects rows of shape {expected}."
+        )
+    if len(row_shape) == 1:  # scikit-learn's message for another number of features
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+    _check_row_shape(estimator, row_shape, expected)
 
 
 def validate_inverse(estimator, X, row_shape):
@@ -99,7 +119,8 @@ def _check_row_shape(estimator, got, expected):
     if got != expected:
         raise ValueError(
             f"X has rows of shape {got}, but {type(estimator).__name__} expects rows "
-            f"of shape {expected}, as in fit: fit a new tokenizer for another shape."
+            f"of shape {expected}, as in fit: give such rows, or see "
+            "sktok.with_window_length for windows of another length."
         )
 
 

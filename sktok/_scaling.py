@@ -31,7 +31,7 @@ class AmplitudeScaler(
 ):
     """Scale the amplitude of a signal to a given range.
 
-    One affine map is learned from all samples of all windows.
+    One affine map is learned from all samples of all windows and leads.
     :class:`~sklearn.preprocessing.MinMaxScaler` scales each column separately, which
     distorts the waveform. The paper normalises its series to [0, 1] in this way
     (section 3.1).
@@ -101,8 +101,8 @@ class AmplitudeScaler(
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, window_length) or \
-                (n_windows, n_blocks, block_size)
+        X : array-like of shape (n_windows, window_length), \
+                (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
             The signal, in any unit.
 
         y : None
@@ -142,8 +142,8 @@ class AmplitudeScaler(
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, window_length) or \
-                (n_windows, n_blocks, block_size)
+        X : array-like of shape (n_windows, window_length), \
+                (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
             The signal, in the unit of the signal seen in `fit`.
 
         Returns
@@ -165,6 +165,11 @@ class AmplitudeScaler(
             np.clip(scaled, low, high, out=scaled)
         advice = "set clip=True, or fit on a signal with this range."
         return require_finite(scaled, X, advice)
+
+    def _resize(self, row_shape):
+        """Take rows of another shape, whose samples are in the same unit."""
+        self._set_row_shape(row_shape)
+        return row_shape
 
     def _export_functions(self):
         """`transform` and its inverse for tensors of rows, for ONNX."""
@@ -196,8 +201,8 @@ class AmplitudeScaler(
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, window_length) or \
-                (n_windows, n_blocks, block_size)
+        X : array-like of shape (n_windows, window_length), \
+                (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
             Scaled signal.
 
         Returns

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (  # noqa: F401
     StrOptions,
 )
 
-# `set_output` for output of three axes, for which there is no public way.
+# `set_output` for output of several axes, for which there is no public way.
 from sklearn.utils._set_output import _get_output_config, _wrap_data_with_container
 
 
@@ -27,13 +27,13 @@ class Interval(_param_validation.Interval):
 
 
 class WindowTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):
-    """`TransformerMixin` for output that may have three axes.
+    """`TransformerMixin` for output that may have three or more axes.
 
-    Under ``set_output``, output of two axes becomes a frame as usual. Output of three
+    Under ``set_output``, output of two axes becomes a frame as usual. Output of more
     axes stays an array; scikit-learn's own mixin raises an error.
     """
 
-    # Undo the wrapping by the mixin, which fails for three axes.
+    # Undo the wrapping by the mixin, which fails for more axes.
     fit_transform = TransformerMixin.fit_transform.__wrapped__
 
     def __init_subclass__(cls, **kwargs):
@@ -48,7 +48,7 @@ def _frame_two_axes(transform):
     @wraps(transform)
     def wrapped(self, X):
         result = transform(self, X)
-        if result.ndim == 3:
+        if result.ndim > 2:
             _get_output_config("transform", self)  # raises for an unknown container
             return result
         return _wrap_data_with_container("transform", result, X, self)

@@ -4,6 +4,20 @@ A fitted tokenizer is an estimator of sktok, a Pipeline or a search over one. It
 hold another tokenizer as `tokenizer_`, as `GainShapeTokenizer` does.
 """
 
+import math
+from typing import NamedTuple
+
+from sktok._rows import WINDOWS
+from sktok._units import conversion
+
+
+class SignalFacts(NamedTuple):
+    """What is known of a signal; None is unknown."""
+
+    fs: float | None = None  # in Hz
+    unit: str | None = None
+    lead: str | tuple | None = None  # the names, if there are several leads
+
 
 def unwrap(tokenizer):
     """The best estimator of a search, or the tokenizer itself."""
@@ -28,11 +42,99 @@ def walk(tokenizer):
         yield from walk(tokenizer.tokenizer_)
 
 
+def first_step(tokenizer):
+    """The step whose input is the input of the tokenizer."""
+    return _end_step(tokenizer, 0)
+
+
 def last_step(tokenizer):
     """The step whose output is the output of the tokenizer."""
+    return _end_step(tokenizer, -1)
+
+
+def _end_step(tokenizer, index):
     tokenizer = unwrap(tokenizer)
     steps = steps_of(tokenizer)
-    return tokenizer if steps in ([], [tokenizer]) else last_step(steps[-1])
+    is_single = steps in ([], [tokenizer])
+    return tokenizer if is_single else _end_step(steps[index], index)
+
+
+def input_shape(tokenizer):
+    """Shape of a row that a fitted tokenizer transforms."""
+    step = first_step(tokenizer)
+    return getattr(step, "row_shape_", (step.n_features_in_,))
+
+
+def window_shape(tokenizer):
+    """Number of leads, and of samples in a window of each lead."""
+    shape = input_shape(tokenizer)
+    has_leads = len(shape) == 3 or (len(shape) == 2 and takes_windows(tokenizer))
+    return (shape[0], math.prod(shape[1:])) if has_leads else (1, math.prod(shape))
+
+
+def takes_windows(tokenizer):
+    """Whether three axes of its input are windows of several leads, and not blocks."""
+    return any(getattr(part, "_row_kinds", None) is WINDOWS for part in walk(tokenizer))
+
+
+def signal_facts(tokenizer):
+    """What a tokenizer says of the signal that it transforms, see `Resampler`."""
+    steps = (step for step in walk(tokenizer) if hasattr(step, "input_fs"))
+    step = next(steps, None)
+    if step is None:
+        return SignalFacts()
+    return SignalFacts(step.input_fs, step.unit, as_lead(step.lead))
+
+
+def as_lead(lead):
+    """A lead as `SignalFacts` holds it: a name, a tuple of several names, or None."""
+    if lead is None or isinstance(lead, str):
+        return lead
+    names = tuple(map(str, lead))
+    return names if len(names) > 1 else names[0]
+
+
+def reconcile(tokenizer, facts):
+    """Compare the facts of a signal with those of the tokenizer that transforms it.
+
+    Returns
+    -------
+    facts : SignalFacts
+        What is known of the signal in the tokenizer's unit.
+
+    factor : float
+        Converts the signal to the tokenizer's unit.
+
+    Raises
+    ------
+    ValueError
+        If the signal has another rate, lead, or unit that does not convert.
+    """
+    expected = signal_facts(tokenizer)
+    remedies = {
+        "fs": "resample the signal when it is loaded (fs=), or let the tokenizer "
+        f"resample it by set_params(resample__input_fs={facts.fs})",
+        "unit": "convert the signal",
+        "lead": "choose this lead, or fit a tokenizer without lead= for any lead",
+    }
+    factor = conversion(facts.unit, expected.unit)
+    if factor is not None:
+        facts = facts._replace(unit=expected.unit)
+    for name, remedy in remedies.items():
+        found, wanted = getattr(facts, name), getattr(expected, name)
+        is_same = found == wanted or (name == "fs" and _is_same_rate(found, wanted))
+        if None not in (found, wanted) and not is_same:
+            raise ValueError(
+                f"The signal has {name}={found!r}, but the tokenizer was fitted to "
+                f"{name}={wanted!r}: {remedy}."
+            )
+    known = (b if a is None else a for a, b in zip(facts, expected, strict=True))
+    return SignalFacts(*known), 1.0 if factor is None else factor
+
+
+def _is_same_rate(found, wanted):
+    # Some formats store the duration of a block of samples, so the rate is rounded.
+    return None not in (found, wanted) and math.isclose(found, wanted, rel_tol=1e-9)
 
 
 def vocabulary_size(tokenizer):
@@ -44,6 +146,27 @@ def vocabulary_size(tokenizer):
             "fitted tokenizer with a quantiser as last step, such as make_tokenizer()."
         )
     return last.n_tokens_
+
+
+def resize(tokenizer, row_shape):
+    """Let a fitted tokenizer take rows of another shape, in place.
+
+    Returns
+    -------
+    tuple of int
+        Shape of the rows that it returns.
+    """
+    for step in steps_of(tokenizer):
+        if hasattr(step, "steps"):
+            row_shape = resize(step, row_shape)
+        elif hasattr(step, "_resize"):
+            row_shape = step._resize(row_shape)
+        else:
+            raise TypeError(
+                f"{type(step).__name__} takes windows of one length only: fit a new "
+                "tokenizer to windows of another length."
+            )
+    return row_shape
 
 
 def clip_rates(tokenizer, X):

@@ -8,9 +8,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sktok._disk import in_slices
-from sktok._estimator import Estimator, feature_names, is_fitted
+from sktok._estimator import Estimator, feature_names, is_fitted, names_by_lead
 from sktok._quantizers import BaseQuantizer
 from sktok._rows import (
+    BLOCKS,
     overflow_explained,
     validate_inverse,
     validate_tokens,
@@ -236,6 +237,8 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         "verbose": ["verbose"],
     }
 
+    _row_kinds = BLOCKS
+
     # Routed to `fit` by default, where metadata routing is enabled.
     __metadata_request__fit = {"groups": True}
 
@@ -280,9 +283,10 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_blocks, block_size) or \
-                (n_windows, block_size)
-            Blocks; with two axes, each row is one block.
+        X : array-like of shape (n_windows, n_blocks, block_size), \
+                (n_windows, n_leads, n_blocks, block_size) or (n_windows, block_size)
+            Blocks; with two axes, each row is one block. The leads of a window are
+            encoded one by one, by the same network.
 
         y : None
             Ignored.
@@ -326,8 +330,8 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_blocks, block_size) or \
-                (n_windows, block_size)
+        X : array-like of shape (n_windows, n_blocks, block_size), \
+                (n_windows, n_leads, n_blocks, block_size) or (n_windows, block_size)
             Blocks of several patients, in random order.
 
         y : None
@@ -402,16 +406,16 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_blocks, block_size) or \
-                (n_windows, block_size)
+        X : array-like of shape (n_windows, n_blocks, block_size), \
+                (n_windows, n_leads, n_blocks, block_size) or (n_windows, block_size)
             Blocks in rows of the shape seen in `fit`.
 
         Returns
         -------
         tokens : ndarray of int64, shape (n_windows, n_tokens_per_window)
-            Tokens in ``range(n_tokens_)``; or, with ``quantizer=None``, latents:
-            ndarray of float32, shape (n_windows, n_blocks, latent_dim), or
-            (n_windows, latent_dim) if `X` has two axes.
+            Tokens in ``range(n_tokens_)``, one lead after the other; or, with
+            ``quantizer=None``, latents: ndarray of float32, in the shape of `X` with
+            `latent_dim` as the last axis.
 
         Raises
         ------
@@ -465,8 +469,8 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
         Returns
         -------
-        blocks : ndarray of float32, shape (n_windows, n_blocks, block_size) or \
-                (n_windows, block_size)
+        blocks : ndarray of float32, shape (n_windows, n_blocks, block_size), \
+                (n_windows, n_leads, n_blocks, block_size) or (n_windows, block_size)
             The reconstruction, in rows of the shape seen in `fit`.
 
         Raises
@@ -482,7 +486,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         check_is_fitted(self)
         self._validate_params()
         if self.quantizer_ is None:
-            X = validate_inverse(self, X, (*self.row_shape_[:-1], self.latent_dim_))
+            X = validate_inverse(self, X, self._latent_shape())
             with overflow_explained(X, "are they latents of this network?"):
                 return decode(self.network_, X, self.device)
         n_columns = self.quantizer_._tokens_per_window()
@@ -493,6 +497,25 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             tokens = tokens.reshape(len(tokens), *self.row_shape_[:-1], -1)
             blocks = decode_tokens(self.network_, self.quantizer_, tokens, self.device)
         return blocks.reshape(len(tokens), *self.row_shape_)
+
+    def _latent_shape(self):
+        return *self.row_shape_[:-1], self.latent_dim_
+
+    def _resize(self, row_shape):
+        """Take windows of another number of blocks; return the shape of the output."""
+        if not hasattr(self.network_, "context_radius"):
+            raise TypeError(
+                f"{type(self.network_).__name__} has no context_radius, so a block "
+                "depends on its whole window: fit a tokenizer to windows of the new "
+                "length, or define context_radius (see sktok.networks)."
+            )
+        if row_shape[-1] != self.block_size_:
+            return super()._resize(row_shape)
+        self._set_row_shape(row_shape)
+        latent_shape = self._latent_shape()
+        if self.quantizer_ is None:
+            return latent_shape
+        return self.quantizer_._resize(latent_shape)
 
     def _fingerprint_state(self):
         names = "network_", "quantizer_", "row_shape_"
@@ -515,8 +538,9 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         if self.quantizer_ is not None:
             names = self.quantizer_.get_feature_names_out()
         else:
-            n_latents = math.prod(self.row_shape_[:-1]) * self.latent_dim_
+            n_latents = math.prod(self._latent_shape()[-2:])
             names = [f"latent{i}" for i in range(n_latents)]
+            names = names_by_lead(names, self.row_shape_[:-2])
         return feature_names(self, names, input_features)
 
     def __sklearn_tags__(self):

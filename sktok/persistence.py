@@ -25,7 +25,7 @@ import sktok
 from sktok._estimator import check_format, is_fitted
 from sktok._files import whole_file
 from sktok._rows import LONGEST_WINDOW
-from sktok._steps import steps_of, unwrap, walk
+from sktok._steps import input_shape, steps_of, unwrap, walk
 
 __all__ = ["load", "save"]
 
@@ -269,7 +269,7 @@ def _smoke_test(tokenizer):
     estimators = [step for step in walk(tokenizer) if not isinstance(step, Pipeline)]
     for step in estimators:
         step.set_output(transform="default")
-    row_shape = getattr(estimators[0], "row_shape_", (estimators[0].n_features_in_,))
+    row_shape = input_shape(tokenizer)
     if math.prod(row_shape) > LONGEST_WINDOW:
         raise ValueError(f"it has windows of shape {row_shape}")
     steps = _fitted_steps(tokenizer)

@@ -10,7 +10,7 @@ from sklearn.utils import get_tags
 
 from sktok._disk import by_slices, row_slices
 from sktok._estimator import Estimator, is_fitted
-from sktok._steps import steps_of
+from sktok._steps import input_shape, steps_of
 
 __all__ = ["iter_inverse_transform", "iter_transform", "partial_fit"]
 
@@ -30,7 +30,8 @@ def partial_fit(tokenizer, X):
         Tokenizer to train in place. Only estimators of sktok are trained by
         `partial_fit`; other steps are fitted to the first batch.
 
-    X : array-like of shape (n_windows, window_length)
+    X : array-like of shape (n_windows, window_length) or \
+            (n_windows, n_leads, window_length)
         Windows. Mix patients in each batch.
 
     Returns
@@ -90,7 +91,8 @@ def iter_transform(tokenizer, windows):
         Fitted tokenizer.
 
     windows : iterable of array-like, or array
-        Arrays of shape (n_windows, window_length), for example records. An empty array
+        Arrays of shape (n_windows, window_length) or (n_windows, n_leads,
+        window_length), for example records. An empty array
         gives no tokens. A single array is read in slices; it may be on disk, as a
         `numpy.memmap` or an array of zarr or h5py.
 
@@ -144,7 +146,8 @@ def iter_inverse_transform(tokenizer, tokens):
 
     Yields
     ------
-    windows : ndarray of float, shape (n_windows, window_length)
+    windows : ndarray of float, shape (n_windows, window_length) or \
+            (n_windows, n_leads, window_length)
         Reconstruction of each array, or slice, in order.
 
     Raises
@@ -174,7 +177,7 @@ def iter_inverse_transform(tokenizer, tokens):
         if len(piece):
             yield by_slices(tokenizer.inverse_transform, piece)
         else:
-            yield np.empty((0, tokenizer.n_features_in_))
+            yield np.empty((0, *input_shape(tokenizer)))
 
 
 def _pieces(source):

@@ -33,7 +33,7 @@ def test_segment_and_join_are_exact(window_length, block_size, dtype):
         (np.ones((2, 10)), np.ones((2, 12)), "12 features.*expecting 10 features"),
         (np.ones((0, 10)), None, "0 sample"),
         (np.ones(10), None, "Reshape your data"),
-        (np.ones((2, 10, 10)), None, "dim 3"),
+        (np.ones((2, 3, 10, 10)), None, "dim 4"),
         (np.full((2, 10), np.nan), None, "NaN"),
     ],
 )

@@ -14,6 +14,7 @@ ESTIMATORS = {
     "sktok._gain_shape",
     "sktok._quantizers",
     "sktok._recipes",
+    "sktok._resampling",
     "sktok._scaling",
     "sktok._tokenizer",
 }

@@ -29,6 +29,7 @@ from sktok import (
     BlockSegmenter,
     ConvAETokenizer,
     GainShapeTokenizer,
+    Resampler,
     VectorQuantizer,
     make_paper_tokenizer,
 )
@@ -36,6 +37,7 @@ from sktok.metrics import neg_reconstruction_mse, reconstruct
 
 STEPS = {"max_steps": 3, "random_state": 0}
 ESTIMATORS = [
+    Resampler(360, 250),
     AmplitudeScaler(),
     AmplitudeScaler(clip=True),
     BlockSegmenter(block_size=2),

@@ -341,7 +341,7 @@ def test_constant_signal(quick, value, quantizer):
         ),
         (np.ones((0, 5, 10)), "0 sample"),
         (np.ones(10), "Reshape your data"),
-        (np.ones((2, 2, 2, 2)), "dim 4"),
+        (np.ones((2, 2, 2, 2, 2)), "dim 5"),
     ],
 )
 def test_bad_fit(quick, X, message):
@@ -353,7 +353,7 @@ def test_bad_fit(quick, X, message):
     ("X", "error", "message"),
     [
         (np.ones((2, 5, 50)), ValueError, r"shape \(5, 50\).*shape \(25, 10\)"),
-        (np.ones((2, 24, 10)), ValueError, "240 features.*expecting 250"),
+        (np.ones((2, 24, 10)), ValueError, r"shape \(24, 10\).*shape \(25, 10\)"),
         (np.full((2, 25, 10), np.nan), ValueError, "NaN"),
         (np.ones((0, 25, 10)), ValueError, "0 sample"),
     ],

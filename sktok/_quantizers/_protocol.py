@@ -7,8 +7,13 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
-from sktok._estimator import Estimator, FirstBatchMixin, feature_names
-from sktok._rows import validate_tokens, validate_windows
+from sktok._estimator import (
+    Estimator,
+    FirstBatchMixin,
+    feature_names,
+    names_by_lead,
+)
+from sktok._rows import BLOCKS, validate_tokens, validate_windows
 from sktok._sklearn_compat import _fit_context
 
 _MOST_CODES = 2**20  # a larger table does not belong into memory
@@ -58,6 +63,7 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
     """
 
     _parameter_constraints: dict = {}
+    _row_kinds = BLOCKS
 
     # Names of fitted arrays that are trained together with a network.
     trained_arrays = ()
@@ -310,8 +316,8 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_values) or \
-                (n_windows, n_blocks, dim)
+        X : array-like of shape (n_windows, n_values), (n_windows, n_blocks, dim) \
+                or (n_windows, n_leads, n_blocks, dim)
             Values to quantise, such as blocks or latents.
 
         y : None
@@ -341,14 +347,14 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_values) or \
-                (n_windows, n_blocks, dim)
+        X : array-like of shape (n_windows, n_values), (n_windows, n_blocks, dim) \
+                or (n_windows, n_leads, n_blocks, dim)
             Values in rows of the shape seen in `fit`.
 
         Returns
         -------
         tokens : ndarray of int64, shape (n_windows, n_tokens_per_window)
-            Tokens in ``range(n_tokens_)``, in the order of the blocks.
+            Tokens in ``range(n_tokens_)``, in the order of the leads and blocks.
 
         Raises
         ------
@@ -371,8 +377,8 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
 
         Returns
         -------
-        values : ndarray of shape (n_windows, n_values) or \
-                (n_windows, n_blocks, dim)
+        values : ndarray of shape (n_windows, n_values), (n_windows, n_blocks, dim) \
+                or (n_windows, n_leads, n_blocks, dim)
             What the tokens stand for, in the dtype and row shape of the training data.
 
         Raises
@@ -398,11 +404,20 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
         Returns
         -------
         names : ndarray of str, shape (n_tokens_per_window,)
-            ``'token0'``, ``'token1'``, …
+            ``'token0'``, ``'token1'``, …; for several leads ``'lead0_token0'``, …
         """
         check_is_fitted(self)
-        names = [f"token{i}" for i in range(self._tokens_per_window())]
+        leads = self.row_shape_[:-2]
+        n_names = self._tokens_per_window() // math.prod(leads)
+        names = names_by_lead([f"token{i}" for i in range(n_names)], leads)
         return feature_names(self, names, input_features)
+
+    def _resize(self, row_shape):
+        """Take rows of another number of vectors; return the shape of their tokens."""
+        if row_shape[-1] != self.row_shape_[-1]:
+            return super()._resize(row_shape)
+        self._set_row_shape(row_shape)
+        return (self._tokens_per_window(),)
 
     def _tokens_per_window(self):
         *outer, dim = self.row_shape_

@@ -18,6 +18,7 @@ from sktok._torch.training import Trainer, seeded, train
 from sktok.networks import NETWORKS
 
 _SHORT_BLOCK = 8  # shorter blocks hold mostly noise, which is alike in all patients
+_FEW_BLOCKS = 128  # in a step; the order of sums of fewer depends on the threads
 _BATCH_BLOCKS = 1600  # blocks in a gradient step, for batch_size="auto"
 _MOST_STEPS = 12_000  # for max_steps="auto"; more hardly lower the error
 _START_SAMPLES = 2**24  # of signal whose latents a quantiser starts from, at most
@@ -33,8 +34,9 @@ def fit_autoencoder(tokenizer, X, groups=None, *, is_stream=False):
     tokenizer : ConvAETokenizer
         Gives the parameters, and is not changed.
 
-    X : ndarray of float32, shape (windows, blocks, block_size) or (windows, block_size)
-        Training signal.
+    X : ndarray of float32, shape (windows, block_size), (windows, blocks, block_size) \
+            or (windows, leads, blocks, block_size)
+        Training signal. The leads of a window become windows.
 
     groups : array-like of shape (windows,) or None
         Patients: validation holds out whole groups.
@@ -55,7 +57,10 @@ def fit_autoencoder(tokenizer, X, groups=None, *, is_stream=False):
         latents, loss or weights are not finite.
     """
     windows = as_tensor(X)
-    split_indices = np.arange(len(X)), None  # to train on, and held out
+    if len(windows) > len(X):  # the leads of a window are held out together
+        groups = np.arange(len(X)) if groups is None else groups
+        groups = np.repeat(groups, len(windows) // len(X))
+    split_indices = np.arange(len(windows)), None  # to train on, and held out
     resumes = is_stream and hasattr(tokenizer, "network_")
     if resumes:
         settings, latent_dim = tokenizer._unfinished["settings"], tokenizer.latent_dim_
@@ -70,6 +75,7 @@ def fit_autoencoder(tokenizer, X, groups=None, *, is_stream=False):
     batch_size = min(len(split_indices[0]), settings["batch_size"])
     check_batch(network, batch_size * windows.shape[1])
     is_parallel = getattr(network, "parallel_training", False)
+    is_parallel &= batch_size * windows.shape[1] >= _FEW_BLOCKS
     n = n_threads() if is_parallel else 1  # sums may depend on it
     with divergence_explained(windows, settings):
         if resumes:
@@ -78,7 +84,7 @@ def fit_autoencoder(tokenizer, X, groups=None, *, is_stream=False):
             trainer = start_training(tokenizer, network, X, settings, seed)
         n_steps = settings["max_steps"]
         if is_stream:  # one pass, as far as training lasts
-            n_steps = min(len(X) // batch_size, n_steps - len(trainer.losses))
+            n_steps = min(len(windows) // batch_size, n_steps - len(trainer.losses))
         device = trainer.deviation.device
         with limited_threads(n), exact_float32(device):
             train(
@@ -96,7 +102,7 @@ def fit_autoencoder(tokenizer, X, groups=None, *, is_stream=False):
 
 def as_tensor(X):
     """Blocks as a tensor of windows."""
-    return torch.from_numpy(np.require(as_blocks(X), requirements="W"))
+    return torch.from_numpy(np.require(as_blocks(X), requirements="CW"))
 
 
 def split(tokenizer, windows, groups, random_state):

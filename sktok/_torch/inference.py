@@ -146,8 +146,12 @@ def for_inference(network, device="cpu"):
 
 
 def as_blocks(X):
-    """Rows of one block, (windows, n), as windows of one block, (windows, 1, n)."""
-    return X if X.ndim == 3 else X[:, np.newaxis]
+    """Blocks in rows of any shape as (windows, blocks, block_size).
+
+    Rows of one block, (windows, n), are windows of one block. The leads of a window
+    become windows: a network never reads across the boundary between two leads.
+    """
+    return X[:, np.newaxis] if X.ndim == 2 else X.reshape(-1, *X.shape[-2:])
 
 
 def _map_chunks(function, array, device, n_copies=1):

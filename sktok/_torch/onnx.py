@@ -55,7 +55,7 @@ class _Autoencoder(nn.Module):
                 "exported: set n_candidates=1 to export the encoder's own choice."
             )
         self.row_shape = tokenizer.row_shape_
-        self.latent_shape = *tokenizer.row_shape_[:-1], tokenizer.latent_dim_
+        self.latent_shape = tokenizer._latent_shape()
         self.network = for_inference(tokenizer.network_)
         quantizer, codebook = tokenizer.quantizer_, tokenizer.codebook_
         self.quantizer = None if quantizer is None else _Quantizer(quantizer)

@@ -1,0 +1,122 @@
+"""Polyphase resampling of arrays."""
+
+import math
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+
+_LARGEST_FACTOR = 10_000  # of upsampling and downsampling
+_HALF_WIDTH = 10  # of the filter, in samples at the lower of the two rates
+
+
+def resample(samples, input_fs, output_fs, n_output=None):
+    """Resample signals along the last axis, with a filter against aliasing.
+
+    Sample ``k`` of the result is at the time ``k / output_fs`` after the first sample.
+    The signals are continued by point reflection beyond their ends, which keeps value
+    and slope there.
+
+    Parameters
+    ----------
+    samples : ndarray of float, shape (..., n_samples)
+        Signals, in any unit. NaN marks invalid samples, also in the result.
+
+    input_fs, output_fs : float
+        Sampling rates in Hz.
+
+    n_output : int or None, default=None
+        Number of samples of the result; `None` rounds the duration.
+
+    Returns
+    -------
+    ndarray of float, shape (..., n_output)
+        In the dtype of `samples`.
+
+    Raises
+    ------
+    ValueError
+        If the ratio of the rates is not a ratio of two integers up to 10,000.
+    """
+    up, down = rate_ratio(input_fs, output_fs)
+    if n_output is None:
+        n_output = resampled_length(samples.shape[-1], input_fs, output_fs)
+    if up == down and n_output == samples.shape[-1]:
+        return samples.copy()
+    is_invalid = np.isnan(samples)
+    if not is_invalid.any():
+        return _resample_finite(samples, up, down, n_output)
+    resampled = np.full((*samples.shape[:-1], n_output), np.nan, samples.dtype)
+    for index in np.ndindex(samples.shape[:-1]):
+        if not is_invalid[index].all():
+            filled = _interpolated(samples[index], is_invalid[index])
+            result = _resample_finite(filled, up, down, n_output)
+            result[_is_next_to(is_invalid[index], up, down, n_output)] = np.nan
+            resampled[index] = result
+    return resampled
+
+
+def rate_ratio(input_fs, output_fs):
+    """``output_fs / input_fs`` as two integers without common divisor."""
+    exact = float(output_fs) / float(input_fs)
+    ratio = Fraction(exact).limit_denominator(_LARGEST_FACTOR)
+    is_close = ratio and abs(float(ratio) / exact - 1) < 1e-9
+    if not is_close or ratio.numerator > _LARGEST_FACTOR:
+        raise ValueError(
+            f"The rates {input_fs} and {output_fs} Hz have no ratio of two integers up "
+            f"to {_LARGEST_FACTOR:,}, which resampling needs: choose another rate."
+        )
+    return ratio.numerator, ratio.denominator
+
+
+def resampled_length(n_samples, input_fs, output_fs):
+    """Number of samples at another rate, at least 1."""
+    up, down = rate_ratio(input_fs, output_fs)
+    return max(1, round(Fraction(n_samples * up, down)))
+
+
+def _resample_finite(samples, up, down, n_output):
+    from scipy.signal import resample_poly  # slow to import
+
+    level = samples[..., :1]  # without it, constants are exact
+    # As many samples before the signal as make a whole number of output samples.
+    width = _HALF_WIDTH * max(up, down) / up + 1  # of the filter
+    n_before = down * math.ceil(width / down)
+    n_needed = math.ceil(n_output * down / up + width)
+    n_after = max(0, n_needed - samples.shape[-1])
+    padding = [(0, 0)] * (samples.ndim - 1) + [(n_before, n_after)]
+    padded = np.pad(samples - level, padding, mode="reflect", reflect_type="odd")
+    resampled = resample_poly(padded, up, down, axis=-1, window=_kernel(up, down))
+    first = n_before * up // down
+    return resampled[..., first : first + n_output] + level
+
+
+@cache
+def _kernel(up, down):
+    """A low-pass filter at ``up`` times the input rate, as `resample_poly` has it.
+
+    Every output sample is a sum of input samples with weights that are one of `up`
+    phases of the filter. The weights of each phase sum to 1, so that no phase changes
+    the level of the signal.
+    """
+    from scipy.signal import firwin
+
+    half_width = _HALF_WIDTH * max(up, down)
+    kernel = firwin(2 * half_width + 1, 1 / max(up, down), window=("kaiser", 5.0))
+    for phase in range(up):
+        kernel[phase::up] /= up * kernel[phase::up].sum()
+    return kernel
+
+
+def _interpolated(samples, is_invalid):
+    """One signal with invalid samples replaced by lines between the valid ones."""
+    places = np.arange(len(samples))
+    valid = ~is_invalid
+    return np.where(valid, samples, np.interp(places, places[valid], samples[valid]))
+
+
+def _is_next_to(is_invalid, up, down, n_output):
+    """Whether a resampled sample lies at or next to an invalid sample."""
+    before = np.minimum(np.arange(n_output) * down // up, len(is_invalid) - 1)
+    after = np.minimum(-(-np.arange(n_output) * down // up), len(is_invalid) - 1)
+    return is_invalid[before] | is_invalid[after]
