@@ -8,6 +8,7 @@ from sklearn.model_selection import train_test_split
 
 from sktok import ConvAETokenizer
 from sktok.datasets import load_ecg
+from sktok.datasets._wfdb import records_in
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,16 @@ def mitdb_home():
     if not (home / "mitdb" / "100.hea").exists():
         pytest.skip("no MIT-BIH record 100: name the folder of mitdb/ by SKTOK_DATA")
     return home
+
+
+@pytest.fixture(scope="session")
+def real_records():
+    """Some records of each folder of ECG from other devices: 8 databases, 5 rates."""
+    home = Path(os.environ.get("SKTOK_DATA", Path.home() / "sktok_data"))
+    if not (home / "ecg" / "ludb").exists():
+        pytest.skip("no folder ecg/ of real ECG: name its parent folder by SKTOK_DATA")
+    folders = [path for path in (home / "ecg").iterdir() if path.is_dir()]
+    return [record for folder in folders for record in records_in(folder)[::400]]
 
 
 @pytest.fixture(scope="session")

@@ -675,9 +675,9 @@ FAULTS = {
     "truncates": r"IncompleteRead.*by hand",
     "is_absent": r"404.*by hand",
     "fails": r"500.*by hand",
-    "ends_early": "damaged",
-    "sends_other_bytes": "damaged",
-    "sends_a_page": "damaged",
+    "ends_early": "damaged|copy it again",
+    "sends_other_bytes": "damaged|copy it again",
+    "sends_a_page": "damaged|copy it again",
 }
 
 

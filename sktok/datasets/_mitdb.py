@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 
 from sktok._files import whole_file
-from sktok.datasets._wfdb import load_wfdb, read_lead
+from sktok.datasets._loaders import load_wfdb
+from sktok.datasets._wfdb import read_leads
 
 # P. de Chazal, M. O'Dwyer, R. B. Reilly, "Automatic classification of heartbeats using
 # ECG morphology and heartbeat interval features", IEEE Trans. Biomed. Eng. 51(7), 2004.
@@ -30,7 +31,10 @@ def fetch_mitdb(
     *,
     data_home=None,
     channel=0,
-    window_length=250,
+    leads="axis",
+    window_length=None,
+    window_seconds=None,
+    fs=None,
     scale=None,
     missing="raise",
     download_if_missing=True,
@@ -57,11 +61,24 @@ def fetch_mitdb(
         Folder that holds the folder ``mitdb``; `None` takes the environment variable
         ``SKTOK_DATA``, or ``~/sktok_data`` if that is not set.
 
-    channel : int or str, default=0
-        The lead, by its index or its name. Channel 0 is MLII in most records.
+    channel : int, str or sequence of these, default=0
+        The lead, by its index or its name; or several leads; or "all". Channel 0 is
+        MLII in most records.
 
-    window_length : int, default=250
-        Number of samples in a window.
+    leads : {"axis", "rows"}, default="axis"
+        How several leads are arranged, as in :func:`load_wfdb`. Not all records have
+        the same leads.
+
+    window_length : int or None, default=None
+        Number of samples in a window. `None` takes `window_seconds`, or 250 samples if
+        that is None too.
+
+    window_seconds : float or None, default=None
+        Duration of a window in seconds, instead of `window_length`.
+
+    fs : float or None, default=None
+        Sampling rate in Hz to which each record is resampled as a whole. `None` keeps
+        360 Hz.
 
     scale : {None, "record"}, default=None
         As in :func:`load_wfdb`.
@@ -137,8 +154,17 @@ def fetch_mitdb(
     records = [name for name in records if name not in absent]
     paths = [folder / name for name in records]
     patients = [_SAME_PATIENT.get(name, name) for name in records]
-    options = {"channel": channel, "window_length": window_length, "scale": scale}
-    ecg = load_wfdb(paths, missing=missing, groups=patients, **options)
+    ecg = load_wfdb(
+        paths,
+        channel=channel,
+        leads=leads,
+        window_length=window_length,
+        window_seconds=window_seconds,
+        fs=fs,
+        scale=scale,
+        missing=missing,
+        groups=patients,
+    )
     ecg.absent = absent
     return ecg
 
@@ -159,8 +185,7 @@ def _download(name, folder):
             response.raise_for_status()
             with whole_file(Path(staging, file)) as staged:
                 staged.write(response.content)
-        for channel in (0, 1):
-            read_lead(Path(staging, name), channel)  # raises unless it is complete
+        read_leads(Path(staging, name), "all")  # raises unless it is complete
         (folder / _DOWNLOADED).touch()
         for file in files:  # the header is last: without it there is no record
             os.replace(Path(staging, file), folder / file)
