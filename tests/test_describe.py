@@ -263,7 +263,7 @@ class Cells(HTMLParser):
 def test_a_notebook_shows_the_same_as_a_table(ecg):
     found = describe(BinQuantizer(16).fit(ecg.data), ecg.data, unit="<mV & s>")
     cells = Cells(found._repr_html_()).texts
-    assert cells[:2] == ["windows", "432 of 250 samples"]
+    assert cells[:2] == ["windows", "432 of 250 samples, <mV & s>"]
     assert any("<mV & s> rms" in text for text in cells)
     assert len(cells) == 2 * len(str(found).splitlines())
 
@@ -337,3 +337,46 @@ def test_blocks_of_integers(quick):
 def test_windows_of_one_sample_are_not_flat(ecg):
     samples = ecg.data[:4].reshape(-1, 1)
     assert describe(BinQuantizer(16).fit(samples), samples).warnings == ()
+
+
+@pytest.fixture(scope="module")
+def with_facts(ecg):
+    facts = {"fs": 360, "unit": "mV", "lead": "MLII"}
+    return make_tokenizer(max_steps=20, random_state=0, **facts).fit(ecg.data)
+
+
+def test_facts_come_from_the_tokenizer(with_facts, ecg):
+    found = describe(with_facts, ecg.data)
+    assert (found.fs, found.unit, found.lead) == (360, "mV", "MLII")
+    assert str(found).startswith(
+        "windows     432 of 250 samples, 360 Hz, mV, lead MLII"
+    )
+    assert found.tokens_per_second == 36
+
+
+def test_microvolts_are_converted(with_facts, ecg):
+    found = describe(with_facts, 1000 * ecg.data, unit="µV")
+    assert found.rmse == pytest.approx(describe(with_facts, ecg.data).rmse)
+    assert found.unit == "mV"
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"fs": 250}, r"fs=250, but .* fs=360: resample .*input_fs=250"),
+        ({"unit": "mmHg"}, "unit='mmHg', but .* unit='mV': convert"),
+        ({"lead": "V1"}, "lead='V1', but .* lead='MLII'"),
+        ({"lead": ["II", "V1"]}, r"lead=\('II', 'V1'\), but"),
+    ],
+)
+def test_other_facts_are_refused(with_facts, ecg, facts, message):
+    with pytest.raises(ValueError, match=message):
+        describe(with_facts, ecg.data, **facts)
+
+
+@pytest.mark.parametrize("factor", [1000, 1e-4])
+def test_another_scale_is_named_and_not_unused_tokens(with_facts, ecg, factor):
+    (warning,) = describe(with_facts, factor * ecg.data).warnings
+    assert warning.startswith("the signal ranges from ")
+    assert warning.endswith("check the unit.")
+    assert not describe(with_facts, ecg.data).warnings

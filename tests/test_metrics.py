@@ -99,8 +99,6 @@ def test_groups_come_in_the_order_of_their_labels(two_records):
     np.testing.assert_allclose(prd(X, X_hat, centered=True, groups=renamed), [b, a])
     frame = pd.Series(groups, index=np.arange(len(X))[::-1])
     np.testing.assert_allclose(prd(X, X_hat, centered=True, groups=frame), [a, b])
-    blocks = X.reshape(-1, 25, 10), X_hat.reshape(-1, 25, 10)
-    np.testing.assert_allclose(prd(*blocks, centered=True, groups=groups), [a, b])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 
@@ -15,6 +16,7 @@ from sktok import (
     BinQuantizer,
     BlockSegmenter,
     GainShapeTokenizer,
+    Resampler,
     VectorQuantizer,
     make_tokenizer,
 )
@@ -763,3 +765,222 @@ def test_length_of_rows_is_positive(seconds, fs, codebook, ecg):
         TokenStripDisplay.from_estimator(
             codebook, ecg.data[:2], fs=fs, seconds_per_row=seconds
         )
+
+
+@pytest.fixture(scope="module")
+def leads(ecg):
+    """18 windows of three leads that differ, shape (18, 3, 250)."""
+    X = ecg.data[:18]
+    return np.stack([X, 0.5 * X[::-1], -X], axis=1)
+
+
+@pytest.fixture(scope="module")
+def of_leads(leads):
+    """Tokenizers of windows of three leads; blocks of 7 do not divide them."""
+    vectors = VectorQuantizer(8, max_iter=3, random_state=0)
+    facts = {"unit": "mV", "lead": ["I", "II", "V1"]}
+    blocks = make_pipeline(Resampler(360, 360, **facts), BlockSegmenter(7), vectors)
+    tokenizers = {
+        "blocks": blocks,
+        "samples": make_pipeline(Resampler(360, 360), BinQuantizer(16)),
+        "gain and shape": GainShapeTokenizer(
+            make_pipeline(BlockSegmenter(7), vectors), n_bins=4
+        ),
+    }
+    return {name: tokenizer.fit(leads) for name, tokenizer in tokenizers.items()}
+
+
+@pytest.mark.parametrize("name", ["blocks", "samples", "gain and shape"])
+@pytest.mark.parametrize("lead", [0, 1, np.int64(2)])
+def test_reconstruction_of_one_lead(name, lead, of_leads, leads):
+    X = leads[:4]
+    display = ReconstructionDisplay.from_estimator(of_leads[name], X, lead=lead)
+    X_hat = reconstruct(of_leads[name], X)
+    np.testing.assert_array_equal(display.signal, X[:, lead].ravel())
+    np.testing.assert_array_equal(display.reconstruction, X_hat[:, lead].ravel())
+    length = {"blocks": 7, "samples": 1, "gain and shape": None}[name]
+    alone = ReconstructionDisplay.from_arrays(
+        X[:, lead], X_hat[:, lead], token_length=length
+    )
+    np.testing.assert_array_equal(display.token_starts, alone.token_starts)
+    by_arrays = ReconstructionDisplay.from_arrays(
+        X, X_hat, lead=lead, token_length=length
+    )
+    for drawn, expected in zip(by_arrays.lines_, display.lines_, strict=True):
+        np.testing.assert_array_equal(drawn.get_ydata(), expected.get_ydata())
+    np.testing.assert_array_equal(by_arrays.token_starts, alone.token_starts)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_left_out"), [("blocks", 0), ("samples", 0), ("gain and shape", 2)]
+)
+@pytest.mark.parametrize("lead", [0, 2])
+def test_token_strip_of_one_lead(name, n_left_out, lead, of_leads, leads):
+    X = leads[:2]
+    display = TokenStripDisplay.from_estimator(of_leads[name], X, lead=lead)
+    tokens = of_leads[name].transform(X).reshape(2, 3, -1)[:, lead, n_left_out:]
+    np.testing.assert_array_equal(display.tokens, tokens.ravel())
+    np.testing.assert_array_equal(display.signal, X[:, lead].ravel())
+    first = np.arange(0, 250, 1 if name == "samples" else 7)
+    np.testing.assert_array_equal(display.token_starts, [*first, *first + 250])
+
+
+def test_a_lead_is_drawn_alone_as_among_others(of_leads, leads):
+    alone = GainShapeTokenizer(of_leads["gain and shape"].tokenizer, n_bins=4)
+    alone.fit(leads.reshape(-1, 250))
+    lead = TokenStripDisplay.from_estimator(
+        of_leads["gain and shape"], leads[:4], lead=1
+    )
+    single = TokenStripDisplay.from_estimator(alone, leads[:4, 1])
+    np.testing.assert_array_equal(lead.tokens, single.tokens)
+    np.testing.assert_array_equal(lead.token_starts, single.token_starts)
+    np.testing.assert_array_equal(lead.signal, single.signal)
+
+
+@pytest.mark.parametrize("display", [ReconstructionDisplay, TokenStripDisplay])
+def test_a_lead_is_chosen_by_name(display, of_leads, leads):
+    drawn = display.from_estimator(of_leads["blocks"], leads[:2], lead="II")
+    np.testing.assert_array_equal(drawn.signal, leads[:2, 1].ravel())
+    for lead in ("aVR", 3, -1, True, 1.0, None):
+        with pytest.raises(
+            ValueError,
+            match=f"lead={lead!r} of windows with 3 leads: expected an index from 0 "
+            "to 2, or a name that only one of I, II, V1 has",
+        ):
+            display.from_estimator(of_leads["blocks"], leads[:2], lead=lead)
+    with pytest.raises(ValueError, match="expected an index from 0 to 2"):
+        display.from_estimator(of_leads["samples"], leads[:2], lead="I")
+
+
+def test_a_name_of_two_leads_chooses_none(leads):
+    names = Resampler(360, 360, lead=["ECG", "ECG", "V1"])
+    quantizer = make_pipeline(names, BinQuantizer(4)).fit(leads)
+    with pytest.raises(ValueError, match="a name that only one of ECG, ECG, V1 has"):
+        ReconstructionDisplay.from_estimator(quantizer, leads[:2], lead="ECG")
+
+
+def test_the_name_of_a_single_lead(ecg):
+    X = ecg.data[:2]
+    quantizer = make_pipeline(Resampler(360, 360, lead="II"), BinQuantizer(4)).fit(X)
+    display = ReconstructionDisplay.from_estimator(quantizer, X, lead="II")
+    np.testing.assert_array_equal(display.signal, X.ravel())
+    with pytest.raises(ValueError, match="lead=1 of windows with 1 lead, expected 0"):
+        ReconstructionDisplay.from_estimator(quantizer, X, lead=1)
+
+
+def test_arrays_of_leads(leads):
+    draw = ReconstructionDisplay.from_arrays
+    with pytest.raises(ValueError, match="lead=3 of windows with 3 leads"):
+        draw(leads, leads, lead=3)
+    with pytest.raises(ValueError, match="lead=1 of windows with 1 lead"):
+        draw(leads[:, 0], leads[:, 0], lead=1)
+    blocks = leads.reshape(18, 3, 25, 10)
+    with pytest.raises(ValueError, match=r"shape \(18, 3, 25, 10\), .*join its blocks"):
+        draw(blocks, blocks)
+
+
+def test_blocks_are_joined(leads):
+    blocks = leads[:, 0].reshape(18, 10, 25)
+    codebook = VectorQuantizer(4, max_iter=3, random_state=0).fit(blocks)
+    display = ReconstructionDisplay.from_estimator(codebook, blocks)
+    np.testing.assert_array_equal(display.signal, blocks.ravel())
+    np.testing.assert_array_equal(
+        display.reconstruction, reconstruct(codebook, blocks).ravel()
+    )
+    np.testing.assert_array_equal(display.token_starts, np.arange(0, 4500, 25))
+    strip = TokenStripDisplay.from_estimator(codebook, blocks)
+    np.testing.assert_array_equal(strip.tokens, codebook.transform(blocks).ravel())
+    with pytest.raises(ValueError, match=r"lead=1 .* and as blocks otherwise"):
+        TokenStripDisplay.from_estimator(codebook, blocks, lead=1)
+
+
+def test_codebook_and_usage_count_all_leads(of_leads, leads):
+    tokenizer = of_leads["blocks"]
+    tokens = tokenizer.transform(leads)
+    display = CodebookDisplay.from_estimator(tokenizer, leads)
+    share = np.bincount(tokens.ravel(), minlength=8) / tokens.size
+    np.testing.assert_allclose(display.share, share[display.tokens])
+    codes = tokenizer[-1].codes_[display.tokens]
+    np.testing.assert_allclose(display.mean, codes)
+    np.testing.assert_allclose(display.band, [codes, codes])
+    usage = TokenUsageDisplay.from_estimator(tokenizer, leads)
+    np.testing.assert_allclose(usage.share, np.sort(share[share > 0])[::-1])
+    shapes = of_leads["gain and shape"]
+    tokens = shapes.transform(leads).reshape(18, 3, -1)[..., 2:]
+    display = CodebookDisplay.from_estimator(shapes, leads)
+    np.testing.assert_allclose(
+        display.share, [np.mean(tokens == token) for token in display.tokens]
+    )
+
+
+def test_quantization_of_leads_draws_all_values(leads):
+    quantizer = BinQuantizer(16).fit(leads)
+    display = QuantizationDisplay.from_estimator(quantizer, leads)
+    np.testing.assert_array_equal(display.values, leads.ravel())
+
+
+def test_tokens_of_all_leads_together_have_no_place(leads):
+    """Nine tokens, as many as three for each of three leads, but of PCA."""
+
+    class Joint(BlockSegmenter):
+        def transform(self, X):
+            return super().transform(X).reshape(len(X), -1)
+
+        def inverse_transform(self, X):
+            return super().inverse_transform(X.reshape(len(X), 3, 1, 250))
+
+    joint = make_pipeline(Joint(250), PCA(9), BinQuantizer(4)).fit(leads)
+    assert ReconstructionDisplay.from_estimator(joint, leads).token_starts is None
+    with pytest.raises(ValueError, match=r"rows of shape \(9,\) .*one token for each"):
+        TokenStripDisplay.from_estimator(joint, leads)
+
+
+@pytest.mark.parametrize(
+    "display", [CodebookDisplay, ReconstructionDisplay, TokenStripDisplay]
+)
+def test_rate_and_unit_are_those_of_the_tokenizer(display, of_leads, leads):
+    tokenizer = of_leads["blocks"]
+    known = display.from_estimator(tokenizer, leads[:2])
+    assert (known.fs, known.unit) == (360, "mV")
+    converted = display.from_estimator(tokenizer, 1000 * leads[:2], unit="µV")
+    assert (converted.fs, converted.unit) == (360, "mV")
+    name = "mean" if display is CodebookDisplay else "signal"
+    np.testing.assert_allclose(getattr(converted, name), getattr(known, name))
+    with pytest.raises(ValueError, match="fs=500, but the tokenizer was fitted to"):
+        display.from_estimator(tokenizer, leads[:2], fs=500)
+    unknown = display.from_estimator(
+        of_leads["gain and shape"], leads[:2], fs=500, unit="bar"
+    )
+    assert (unknown.fs, unknown.unit) == (500, "bar")
+
+
+@pytest.mark.parametrize(("fs", "window_length"), [(720, 500), (300, 208), (90, 62)])
+def test_blocks_of_a_resampling_tokenizer(fs, window_length, codebook, ecg):
+    """Fitted at 360 Hz: blocks of 7 samples there are 14, 5.8 and 1.75 samples."""
+    steps = Resampler(360, 360), *clone(codebook)
+    tokenizer = make_pipeline(*steps).fit(ecg.data[:20])
+    tokenizer.set_params(resampler__input_fs=fs)
+    X = np.random.default_rng(0).normal(size=(3, window_length))
+    strip = TokenStripDisplay.from_estimator(tokenizer, X)
+    assert strip.fs == fs
+    first = np.arange(36) * 7 * fs // 360
+    n = window_length
+    np.testing.assert_array_equal(
+        strip.token_starts, [*first, *first + n, *first + 2 * n]
+    )
+    np.testing.assert_array_equal(strip.tokens, tokenizer.transform(X).ravel())
+    display = ReconstructionDisplay.from_estimator(tokenizer, X)
+    np.testing.assert_array_equal(display.token_starts, strip.token_starts)
+    display = CodebookDisplay.from_estimator(tokenizer, X)
+    assert (display.mean.shape[1], display.fs) == (7, 360)
+
+
+def test_codebook_of_resampled_windows_has_the_codes(codebook, ecg):
+    tokenizer = make_pipeline(Resampler(360, 360), *clone(codebook)).fit(ecg.data[:20])
+    at_360 = CodebookDisplay.from_estimator(tokenizer, ecg.data[:9])
+    tokenizer.set_params(resampler__input_fs=3600)
+    X = tokenizer[0].inverse_transform(ecg.data[:9])
+    at_3600 = CodebookDisplay.from_estimator(tokenizer, X)
+    np.testing.assert_array_equal(at_3600.tokens, at_360.tokens)
+    within = np.ptp(at_360.mean) / 20
+    np.testing.assert_allclose(at_3600.mean, at_360.mean, atol=within)

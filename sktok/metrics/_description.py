@@ -9,11 +9,20 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._rows import check_tokens, require_fs
-from sktok._steps import clip_rates, last_step, vocabulary_size
-from sktok.metrics._distortion import prd, validate_pair
+from sktok._steps import (
+    SignalFacts,
+    as_lead,
+    clip_rates,
+    last_step,
+    reconcile,
+    steps_of,
+    vocabulary_size,
+)
+from sktok.metrics._distortion import as_leads, prd, validate_pair
 from sktok.metrics._rate import token_entropy, token_usage
 
 _LARGEST_SHARE = 0.01  # of clipped values, or of flat windows, without a warning
+_SMALLEST_RANGE = 1e-3  # of a window, as a share of the range of the fitted signal
 _ENOUGH_TOKENS = 4  # tokens per vocabulary entry, to tell which are unused
 
 
@@ -28,11 +37,14 @@ class TokenizerDescription:
     n_windows : int
         Number of windows.
 
+    n_leads : int, default=1
+        Number of leads in a window.
+
     window_length : int
-        Number of samples in a window.
+        Number of samples in a window, of each lead.
 
     tokens_per_window : int
-        Number of tokens in a window.
+        Number of tokens in a window, of all leads.
 
     n_tokens : int
         Size of the vocabulary.
@@ -50,10 +62,10 @@ class TokenizerDescription:
         Rate if all tokens were equally frequent: that of a code of fixed length.
 
     tokens_per_second : float or None
-        Tokens per second of signal, if `fs` was given.
+        Tokens per second of signal, of all leads, if `fs` is known.
 
     bits_per_second : float or None
-        `bits_per_sample` per second of signal, if `fs` was given.
+        Bits per second of signal, of all leads, if `fs` is known.
 
     mse : float
         Mean squared error, in the square of the unit of the signal.
@@ -87,15 +99,22 @@ class TokenizerDescription:
         Samples that pad a window's last block are counted as well.
 
     warnings : tuple of str
-        Sentences that name a problem and what to do about it: more than 1 % of the
-        values are clipped, more than 1 % of the windows are flat, or more than half of
-        the vocabulary is unused. The last one needs at least four times as many tokens
-        as the vocabulary has; it is no problem if the windows are of few patients. For
-        :class:`~sktok.GainShapeTokenizer`, only tokens of shape are counted: those of
-        offset and gain are reserved for future signals.
+        Sentences that name a problem and what to do about it: the signal is far larger
+        or smaller than the one that an :class:`~sktok.AmplitudeScaler` was fitted to,
+        more than 1 % of the values are clipped, more than 1 % of the windows are flat,
+        or more than half of the vocabulary is unused. The last one needs at least four
+        times as many tokens as the vocabulary has; it is no problem if the windows are
+        of few patients. For :class:`~sktok.GainShapeTokenizer`, only tokens of shape
+        are counted: those of offset and gain are reserved for future signals.
+
+    fs : float or None, default=None
+        Sampling frequency of the signal in Hz, if it is known.
 
     unit : str or None
-        Unit of the signal.
+        Unit of the signal, if it is known.
+
+    lead : str, tuple of str or None, default=None
+        Lead or leads of the signal, if they are known.
 
     See Also
     --------
@@ -113,6 +132,7 @@ class TokenizerDescription:
     """
 
     n_windows: int
+    n_leads: int = 1
     window_length: int
     tokens_per_window: int
     n_tokens: int
@@ -131,7 +151,9 @@ class TokenizerDescription:
     snr_db: float
     clip_rate: float | None
     warnings: tuple[str, ...]
+    fs: float | None = None
     unit: str | None
+    lead: str | tuple[str, ...] | None = None
 
     def _rows(self):
         """Label and text of each line."""
@@ -149,8 +171,14 @@ class TokenizerDescription:
         elif self.n_groups is not None:
             worst = f"worst {self.worst_prd:.3g} % in {self.worst_group}"
             centred = f"mean of {self.n_groups} groups, {worst}"
+        windows = f"{self.n_windows} of {self.window_length} samples"
+        if self.n_leads > 1:
+            windows = f"{self.n_windows} of {self.n_leads} leads of "
+            windows += f"{self.window_length} samples"
+        facts = {"{:g} Hz": self.fs, "{}": self.unit, "lead {}": self.lead}
+        known = (text.format(fact) for text, fact in facts.items() if fact)
         rows = [
-            ("windows", f"{self.n_windows} of {self.window_length} samples"),
+            ("windows", ", ".join([windows, *known])),
             ("tokens", tokens),
             ("vocabulary", f"{self.n_tokens} tokens, {used}"),
             ("rate", rate),
@@ -171,7 +199,7 @@ class TokenizerDescription:
         return f"<table>{''.join(rows)}</table>"
 
 
-def describe(tokenizer, X, *, fs=None, unit=None, groups=None):
+def describe(tokenizer, X, *, fs=None, unit=None, lead=None, groups=None):
     """Measure rate and distortion of a fitted tokenizer, and warn of problems.
 
     The windows may be those of `fit` or, better, those of unseen patients. All windows
@@ -183,15 +211,22 @@ def describe(tokenizer, X, *, fs=None, unit=None, groups=None):
         Fitted, with `transform` to tokens and `inverse_transform`. The tokenizer or
         its last step has `n_tokens_`.
 
-    X : array-like of shape (n_windows, window_length) or \
-            (n_windows, n_blocks, block_size)
-        Windows of a signal.
+    X : array-like of shape (n_windows, window_length), \
+            (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
+        Windows of a signal. Three axes are leads if the tokenizer has a step that takes
+        windows, such as :class:`~sktok.Resampler` or :class:`~sktok.BlockSegmenter`,
+        and blocks otherwise.
 
     fs : float or None, default=None
-        Sampling frequency in Hz, for rates per second.
+        Sampling frequency in Hz. `None` takes that of the tokenizer, see
+        :class:`~sktok.Resampler`.
 
     unit : str or None, default=None
-        Unit of `X`, to be printed.
+        Unit of `X`. `X` is converted if the tokenizer has another unit of voltage.
+        `None` takes the unit of the tokenizer.
+
+    lead : str, sequence of str or None, default=None
+        Lead or leads of `X`. `None` takes those of the tokenizer.
 
     groups : array-like of shape (n_windows,) or None, default=None
         Record or patient of each window. PRD is then computed for each group, and
@@ -209,8 +244,9 @@ def describe(tokenizer, X, *, fs=None, unit=None, groups=None):
     TypeError
         If its output is not of integers.
     ValueError
-        If it has no `n_tokens_`, `fs` is not a number above 0, `groups` does not have
-        one label for each window, or `transform` refuses `X`.
+        If it has no `n_tokens_`, `fs` is not a number above 0, the tokenizer was
+        fitted to another sampling frequency, unit or lead, `groups` does not have one
+        label for each window, or `transform` refuses `X`.
 
     See Also
     --------
@@ -225,16 +261,23 @@ def describe(tokenizer, X, *, fs=None, unit=None, groups=None):
     >>> ecg = load_ecg()
     >>> tokenizer = make_tokenizer(max_steps=20, random_state=0).fit(ecg.data)
     >>> print(describe(tokenizer, ecg.data, fs=ecg.fs, unit=ecg.unit))
-    windows     432 of 250 samples
+    windows     432 of 250 samples, 360 Hz, mV
     tokens      25 a window, 36 a second
     vocabulary  256 tokens, ...
     """
     check_is_fitted(tokenizer)
     n_tokens = vocabulary_size(tokenizer)
     require_fs(fs)
+    facts, factor = reconcile(tokenizer, SignalFacts(fs, unit, as_lead(lead)))
+    if factor != 1:
+        X = np.multiply(X, factor)
     tokens = check_tokens(tokenizer.transform(X), n_tokens)
     signal, restored = validate_pair(X, tokenizer.inverse_transform(tokens))
+    signal, restored = as_leads(tokenizer, signal, restored)
+    _, n_leads, window_length = signal.shape
     tokens_per_sample = tokens.size / signal.size
+    # Samples of one lead, and of all leads, in a second.
+    samples_per_second = None if facts.fs is None else facts.fs * n_leads
     bits_per_sample = token_entropy(tokens) * tokens_per_sample
     with np.errstate(over="ignore"):
         mse = float(np.mean((signal - restored) ** 2))
@@ -249,39 +292,67 @@ def describe(tokenizer, X, *, fs=None, unit=None, groups=None):
         snr_db = float(-20 * np.log10(percent.mean() / 100))
     return TokenizerDescription(
         n_windows=len(signal),
-        window_length=signal[0].size,
+        n_leads=n_leads,
+        window_length=window_length,
         tokens_per_window=tokens[0].size,
         n_tokens=n_tokens,
         n_unused_tokens=n_tokens - np.unique(tokens).size,
         token_usage=token_usage(tokens, n_tokens),
         bits_per_sample=bits_per_sample,
         max_bits_per_sample=math.log2(n_tokens) * tokens_per_sample,
-        tokens_per_second=None if fs is None else tokens_per_sample * fs,
-        bits_per_second=None if fs is None else bits_per_sample * fs,
+        tokens_per_second=_product(tokens_per_sample, samples_per_second),
+        bits_per_second=_product(bits_per_sample, samples_per_second),
         mse=mse,
         rmse=math.sqrt(mse),
         **figures,
         snr_db=snr_db,
         clip_rate=clip_rate,
         warnings=tuple(_warnings(tokenizer, signal, tokens, clip_rate, clipped_by)),
-        unit=unit,
+        **facts._asdict(),
     )
+
+
+def _product(rate, samples_per_second):
+    return None if samples_per_second is None else rate * samples_per_second
 
 
 def _warnings(tokenizer, signal, tokens, clip_rate, clipped_by):
     """A sentence for each problem."""
+    has_other_scale = _other_scale(tokenizer, signal)
+    if has_other_scale:
+        yield has_other_scale
     if clip_rate is not None and clip_rate > _LARGEST_SHARE:
         yield f"{100 * clip_rate:.3g} % of the values are clipped by {clipped_by}"
-    samples = signal.reshape(len(signal), -1)
-    n_flat = int((samples == samples[:, :1]).all(axis=1).sum())
-    if samples.shape[1] > 1 and n_flat > _LARGEST_SHARE * len(signal):
+    is_flat = (signal == signal[..., :1]).all(axis=-1).any(axis=1)  # in any lead
+    n_flat = int(is_flat.sum())
+    if signal.shape[-1] > 1 and n_flat > _LARGEST_SHARE * len(signal):
         yield f"{n_flat} of {len(signal)} windows are flat: leave them out."
     whole = {"shape": range(vocabulary_size(tokenizer))}
     vocabulary = getattr(last_step(tokenizer), "token_ranges_", whole)["shape"]
     n_tokens, tokens = len(vocabulary), tokens[np.isin(tokens, vocabulary)]
     n_unused = n_tokens - np.unique(tokens).size
-    if n_unused > n_tokens / 2 and tokens.size >= _ENOUGH_TOKENS * n_tokens:
+    is_counted = tokens.size >= _ENOUGH_TOKENS * n_tokens and not has_other_scale
+    if is_counted and n_unused > n_tokens / 2:
         yield (
             f"{n_unused} of {n_tokens} tokens do not occur. For many patients, "
             "use a smaller vocabulary, train longer, or narrow the limits of bins."
         )
+
+
+def _other_scale(tokenizer, signal):
+    """A sentence if the signal does not have the scale of an `AmplitudeScaler`."""
+    scaled = (step for step in steps_of(tokenizer)[:2] if hasattr(step, "data_range_"))
+    scaler = next(scaled, None)
+    if scaler is None:
+        return None
+    low, width = scaler.data_min_, scaler.data_range_
+    ranges = np.ptp(signal, axis=-1)
+    is_far = (signal < low - width) | (signal > low + 2 * width)
+    is_large = np.mean(is_far.any(axis=-1)) > 0.5
+    is_small = ranges.any() and np.median(ranges[ranges > 0]) < _SMALLEST_RANGE * width
+    if not (is_large or is_small):
+        return None
+    return (
+        f"the signal ranges from {signal.min():.3g} to {signal.max():.3g}, but the "
+        f"AmplitudeScaler was fitted to {low:.3g} to {low + width:.3g}: check the unit."
+    )

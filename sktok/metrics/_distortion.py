@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from sktok._rows import refuse_masks_and_dates
+from sktok._steps import takes_windows
 
 
 def reconstruct(estimator, X):
@@ -14,12 +15,13 @@ def reconstruct(estimator, X):
     estimator : transformer or Pipeline
         Fitted, with `transform` and `inverse_transform`.
 
-    X : array-like of shape (n_windows, window_length)
+    X : array-like of shape (n_windows, window_length), \
+            (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
         Windows of a signal.
 
     Returns
     -------
-    X_hat : ndarray of shape (n_windows, window_length)
+    X_hat : ndarray of the shape of X
         The reconstruction, in the unit of `X`.
 
     See Also
@@ -47,8 +49,8 @@ def neg_reconstruction_mse(estimator, X, y=None):
     estimator : transformer or Pipeline
         Fitted, with `transform` and `inverse_transform`.
 
-    X : array-like of shape (n_windows, window_length) or \
-            (n_windows, n_blocks, block_size)
+    X : array-like of shape (n_windows, window_length), \
+            (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
         Windows of a signal.
 
     y : None
@@ -88,8 +90,8 @@ def neg_reconstruction_mae(estimator, X, y=None):
     estimator : transformer or Pipeline
         Fitted, with `transform` and `inverse_transform`.
 
-    X : array-like of shape (n_windows, window_length) or \
-            (n_windows, n_blocks, block_size)
+    X : array-like of shape (n_windows, window_length), \
+            (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
         Windows of a signal.
 
     y : None
@@ -126,8 +128,8 @@ def neg_prd(estimator, X, y=None, *, groups=None):
     estimator : transformer or Pipeline
         Fitted, with `transform` and `inverse_transform`.
 
-    X : array-like of shape (n_windows, window_length) or \
-            (n_windows, n_blocks, block_size)
+    X : array-like of shape (n_windows, window_length), \
+            (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
         Windows of a signal.
 
     y : None
@@ -135,6 +137,7 @@ def neg_prd(estimator, X, y=None, *, groups=None):
 
     groups : array-like of shape (n_windows,) or None, default=None
         Record or patient of each window. `None` centres each window by its own mean.
+        Each lead has its own mean.
 
     Returns
     -------
@@ -156,8 +159,16 @@ def neg_prd(estimator, X, y=None, *, groups=None):
     >>> round(neg_prd(quantizer, ecg.data, groups=ecg.record), 2)
     -5.39
     """
-    X_hat = reconstruct(estimator, X)
+    X, X_hat = as_leads(estimator, *validate_pair(X, reconstruct(estimator, X)))
     return -float(np.mean(prd(X, X_hat, centered=True, groups=groups)))
+
+
+def as_leads(estimator, *signals):
+    """Signals as (n_windows, n_leads, window_length); blocks are joined."""
+    n_axes = signals[0].ndim
+    has_leads = n_axes == 4 or (n_axes == 3 and takes_windows(estimator))
+    n_leads = signals[0].shape[1] if has_leads else 1
+    return [signal.reshape(len(signal), n_leads, -1) for signal in signals]
 
 
 def prd(X, X_hat, *, centered, groups=None):
@@ -171,16 +182,17 @@ def prd(X, X_hat, *, centered, groups=None):
     signal, and the figure would be too good. Hence each record has its own mean:
 
     - With `groups`, each group is centred by its own mean and has its own figure.
-    - Without `groups`, a signal of one axis is one record. Otherwise, each row is
-      centred by its own mean, and the sums run over all rows. Slow changes of the
-      baseline then do not count as signal, so this figure is never better than that
-      of the windows joined into one record.
+      Each lead of the group has a mean of its own.
+    - Without `groups`, a signal of one axis is one record. Otherwise, each window of
+      each lead is centred by its own mean, and the sums run over all of them. Slow
+      changes of the baseline then do not count as signal, so this figure is never
+      better than that of the windows joined into one record.
 
     Parameters
     ----------
     X : array-like of shape (n_windows, window_length), \
-            (n_windows, n_blocks, block_size) or (n_samples,)
-        Signal.
+            (n_windows, n_leads, window_length) or (n_samples,)
+        Signal. Blocks are no leads: join them first.
 
     X_hat : array-like of the shape of X
         Its reconstruction.
@@ -238,8 +250,8 @@ def snr_db(X, X_hat, *, centered=True, groups=None):
     Parameters
     ----------
     X : array-like of shape (n_windows, window_length), \
-            (n_windows, n_blocks, block_size) or (n_samples,)
-        Signal.
+            (n_windows, n_leads, window_length) or (n_samples,)
+        Signal. Blocks are no leads: join them first.
 
     X_hat : array-like of the shape of X
         Its reconstruction.
@@ -276,12 +288,27 @@ def snr_db(X, X_hat, *, centered=True, groups=None):
 def _noise_to_signal(X, X_hat, centered, groups):
     """Power of the error over power of the signal; shape (n_groups,) or (1,)."""
     X, X_hat = map(np.atleast_2d, validate_pair(X, X_hat))
-    parts = [slice(None)] if groups is None else _parts(groups, X.shape)
-    return np.array([_ratio(X[part], X_hat[part], centered) for part in parts])
+    if X.ndim > 3:
+        raise ValueError(
+            f"The signal has the shape {X.shape}, expected (n_windows, n_leads, "
+            "window_length) at most: join its blocks."
+        )
+    if groups is None:  # each window of each lead is centred by its own mean
+        pairs = [[x.reshape(-1, x.shape[-1]) for x in (X, X_hat)]]
+    else:
+        parts = _parts(groups, X.shape)
+        pairs = ([_joined(x[part]) for x in (X, X_hat)] for part in parts)
+    return np.array([_ratio(*pair, centered) for pair in pairs])
+
+
+def _joined(windows):
+    """The windows of each lead, joined to one row."""
+    windows = windows.reshape(len(windows), -1, windows.shape[-1])
+    return np.hstack(windows)  # (n_leads, n_windows * window_length)
 
 
 def _parts(groups, shape):
-    """Indices that join the rows of each group, in the sorted order of the labels."""
+    """Indices of the windows of each group, in the sorted order of the labels."""
     groups = np.asarray(groups)
     if groups.shape != shape[:1]:
         raise ValueError(
@@ -289,13 +316,12 @@ def _parts(groups, shape):
             "label for each window: give the record or patient of each row."
         )
     _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    order = np.argsort(inverse, kind="stable")[np.newaxis]
-    return np.split(order, np.cumsum(counts)[:-1], axis=1)
+    order = np.argsort(inverse, kind="stable")
+    return np.split(order, np.cumsum(counts)[:-1])
 
 
 def _ratio(X, X_hat, centered):
     """Noise to signal of rows, each centred by its own mean."""
-    X, X_hat = X.reshape(len(X), -1), X_hat.reshape(len(X), -1)
     largest = max(np.abs(X).max(), np.abs(X_hat).max()) or 1.0
     X, X_hat = X / largest, X_hat / largest  # squares of huge values would overflow
     noise = np.sum((X - X_hat) ** 2)

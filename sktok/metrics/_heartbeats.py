@@ -17,8 +17,10 @@ def heartbeat_f1(X, X_hat, fs, *, tolerance=0.05):
 
     Parameters
     ----------
-    X : array-like of shape (n_windows, window_length) or (n_samples,)
-        ECG, or consecutive windows of one.
+    X : array-like of shape (n_windows, window_length), \
+            (n_windows, n_leads, window_length) or (n_samples,)
+        ECG, or consecutive windows of one. The beats of several leads are counted
+        together.
 
     X_hat : array-like of the shape of X
         Its reconstruction.
@@ -65,19 +67,33 @@ def heartbeat_f1(X, X_hat, fs, *, tolerance=0.05):
         raise ValueError(f"fs={fs!r}: expected a number above 60 (Hz).")
     if not (is_number(tolerance) and 0 <= tolerance < math.inf):
         raise ValueError(f"tolerance={tolerance!r}: expected seconds, 0 or more.")
-    X, X_hat = (x.ravel() for x in validate_pair(X, X_hat))
-    if X.size < 2 * fs:
+    # (n_windows, window_length) or (n_windows, n_leads, window_length) -> (leads, n)
+    X, X_hat = (np.hstack(_with_leads(x)) for x in validate_pair(X, X_hat))
+    if X.shape[1] < 2 * fs:
         raise ValueError(
-            f"The signal has {X.size} samples at {fs} Hz, expected two seconds or "
+            f"The signal has {X.shape[1]} samples at {fs} Hz, expected two seconds or "
             "more: give consecutive windows of a record."
         )
-    beats, found = _heartbeats(X, fs), _heartbeats(X_hat, fs)
+    tolerated = min(round(tolerance * fs), X.shape[1])
+    counts = [_count(*pair, fs, tolerated) for pair in zip(X, X_hat, strict=True)]
+    n_matched, n_beats = np.sum(counts, axis=0)
+    return float(2 * n_matched / n_beats) if n_beats else 1.0
+
+
+def _with_leads(x):
+    """Windows as (n_windows, n_leads, window_length)."""
+    return x.reshape(1, 1, -1) if x.ndim == 1 else x.reshape(len(x), -1, x.shape[-1])
+
+
+def _count(signal, restored, fs, tolerated):
+    """Number of beats that are found again, and of the beats in both signals."""
+    beats, found = _heartbeats(signal, fs), _heartbeats(restored, fs)
+    n_beats = len(beats) + len(found)
     if not (len(beats) and len(found)):
-        return float(len(beats) == len(found))
-    tolerated = min(round(tolerance * fs), X.size)
+        return 0, n_beats
     shift = 2 * tolerated  # sleepecg fails on beats that are closer to the start
     compared = sleepecg.compare_heartbeats(found + shift, beats + shift, tolerated)
-    return 2 * len(compared.TP) / (len(beats) + len(found))
+    return len(compared.TP), n_beats
 
 
 def _heartbeats(signal, fs):

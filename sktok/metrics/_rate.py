@@ -19,8 +19,8 @@ def neg_bits_per_sample(estimator, X, y=None):
     estimator : transformer or Pipeline
         Fitted; its `transform` gives tokens.
 
-    X : array-like of shape (n_windows, window_length) or \
-            (n_windows, n_blocks, block_size)
+    X : array-like of shape (n_windows, window_length), \
+            (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
         Windows of a signal.
 
     y : None

@@ -6,7 +6,7 @@ import numpy as np
 
 from sktok._rows import require_fs, require_int
 from sktok.plotting._axes import Display, rectangles, styled
-from sktok.plotting._fitted import block_tokens
+from sktok.plotting._fitted import at_rate_of_blocks, restore_blocks, with_facts
 
 _CELL_SHAPE = 1.4  # width divided by height
 _CURVE_WIDTH, _CURVE_HEIGHT = 0.86, 0.66  # in cells; the label is above the curve
@@ -119,14 +119,19 @@ class CodebookDisplay(Display):
             each block. The offset and gain tokens of a
             :class:`~sktok.GainShapeTokenizer` are left out.
 
-        X : array-like of shape (n_windows, window_length)
-            Windows of a signal. Tokens that do not occur in them are not drawn.
+        X : array-like of shape (n_windows, window_length), \
+                (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
+            Windows of a signal; the blocks of all leads count. Tokens that do not occur
+            in them are not drawn.
 
         unit : str or None, default=None
-            Unit of the signal, shown at the scale bar.
+            Unit of `X`, shown at the scale bar. `X` is converted if the tokenizer has
+            another unit of voltage. `None` takes the unit of the tokenizer.
 
         fs : float or None, default=None
-            Sampling frequency in Hz; `None` counts samples in the scale bar.
+            Sampling frequency of `X` in Hz. `None` takes that of the tokenizer; if it
+            has none, the scale bar counts samples. If a :class:`~sktok.Resampler`
+            changes the rate, blocks are drawn at the rate after it.
 
         n_codes : int, default=64
             Maximum number of tokens to draw.
@@ -145,20 +150,25 @@ class CodebookDisplay(Display):
         Raises
         ------
         ValueError
-            If `n_codes` is not a positive integer, `fs` is not positive, or the
-            estimator does not make one token for each block.
+            If `n_codes` is not a positive integer, `fs` is not positive, the estimator
+            does not make one token for each block, or it was fitted to another sampling
+            frequency or unit.
         """
         require_int("n_codes", n_codes)
-        tokens, token_length, vocabulary, X_hat = block_tokens(estimator, X)
-        blocks, tokens = _restored_blocks(X_hat, token_length), tokens.ravel()
+        X, facts = with_facts(estimator, X, fs, unit)
+        restored, vocabulary = restore_blocks(estimator, X)
+        windows = restored.reconstruction
+        windows, facts["fs"] = at_rate_of_blocks(estimator, windows, facts["fs"])
+        blocks = _cut(windows, restored.blocks.size)
+        tokens = restored.blocks.tokens.ravel()
         used, count = np.unique(tokens, return_counts=True)
         drawn = np.argsort(-count, kind="stable")[:n_codes]
-        restored = [_whole(blocks[tokens == token]) for token in used[drawn]]
+        examples = [_whole(blocks[tokens == token]) for token in used[drawn]]
         share = count[drawn] / tokens.size
-        mean = np.stack([examples.mean(axis=0) for examples in restored])
-        band = np.stack([np.percentile(e, _BAND, axis=0) for e in restored], axis=1)
+        mean = np.stack([example.mean(axis=0) for example in examples])
+        band = np.stack([np.percentile(e, _BAND, axis=0) for e in examples], axis=1)
         sizes = len(used), len(vocabulary)
-        display = cls(used[drawn], share, mean, band, *sizes, fs=fs, unit=unit)
+        display = cls(used[drawn], share, mean, band, *sizes, **facts)
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax=None, *, curves_kwargs=None, bands_kwargs=None):
@@ -258,10 +268,9 @@ class CodebookDisplay(Display):
         self.ax_.text(1, 0, "; ".join(notes), **style)
 
 
-def _restored_blocks(X_hat, block_size):
+def _cut(windows, block_size):
     """The blocks of restored windows, with NaN for the missing end of cropped ones."""
-    windows = np.asarray(X_hat, dtype=float).reshape(len(X_hat), -1)
-    missing = (0, 0), (0, -windows.shape[1] % block_size)
+    missing = [(0, 0), (0, 0), (0, -windows.shape[-1] % block_size)]
     return np.pad(windows, missing, constant_values=np.nan).reshape(-1, block_size)
 
 

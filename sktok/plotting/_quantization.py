@@ -69,9 +69,11 @@ class QuantizationDisplay(Display):
             Fitted, with `transform` and `inverse_transform`. If it has `edges_` that
             apply to all values, their limits are drawn.
 
-        X : array-like of shape (n_windows, n_values) or \
-                (n_windows, n_blocks, latent_dim)
-            Values.
+        X : array-like of shape (n_windows, n_values), \
+                (n_windows, n_blocks, latent_dim) or \
+                (n_windows, n_leads, n_blocks, latent_dim)
+            Values. Windows are drawn one after the other, and within a window its
+            leads.
 
         ax : matplotlib Axes or None, default=None
             Axes to draw on; `None` creates a new figure.

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from sktok._rows import require_int
 from sktok.metrics._distortion import validate_pair
 from sktok.plotting._axes import SignalDisplay, new_axes, styled, with_unit
-from sktok.plotting._fitted import token_length_of, token_starts
+from sktok.plotting._fitted import end_to_end, find, lead_index, restore, with_facts
 
 _SIGNAL = {"color": "signal", "linewidth": 2.5, "label": "signal"}
 _RESTORED = {"color": "accent", "linewidth": 1, "label": "reconstruction"}
@@ -92,8 +93,10 @@ class ReconstructionDisplay(SignalDisplay):
         self.token_starts = token_starts
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, fs=None, unit=None, ax=None, **kwargs):
-        """Reconstruct windows and draw them, end to end.
+    def from_estimator(
+        cls, estimator, X, *, lead=0, fs=None, unit=None, ax=None, **kwargs
+    ):
+        """Reconstruct windows and draw one of their leads, end to end.
 
         Parameters
         ----------
@@ -101,14 +104,23 @@ class ReconstructionDisplay(SignalDisplay):
             Fitted, with `transform` and `inverse_transform`. If each token represents a
             block, a sample or a window, ticks mark the start of each token.
 
-        X : array-like of shape (n_windows, window_length)
-            Consecutive windows of a signal.
+        X : array-like of shape (n_windows, window_length), \
+                (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
+            Consecutive windows of a signal. Three axes are leads if the estimator has a
+            step for windows, such as :class:`~sktok.BlockSegmenter`. Otherwise, they
+            are blocks, which are joined.
+
+        lead : int or str, default=0
+            Lead to draw: its index, or its name if the tokenizer has the names of the
+            leads, see :class:`~sktok.Resampler`.
 
         fs : float or None, default=None
-            Sampling frequency in Hz; `None` counts samples on the x axis.
+            Sampling frequency in Hz. `None` takes that of the tokenizer; if it has
+            none, the x axis counts samples.
 
         unit : str or None, default=None
-            Unit of the signal, shown on the y axis.
+            Unit of `X`, shown on the y axis. `X` is converted if the tokenizer has
+            another unit of voltage. `None` takes the unit of the tokenizer.
 
         ax : matplotlib Axes or None, default=None
             Axes to draw on; `None` creates a new figure.
@@ -120,26 +132,49 @@ class ReconstructionDisplay(SignalDisplay):
         -------
         display : ReconstructionDisplay
             The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If there is no such lead, `fs` is not positive, or the tokenizer was fitted
+            to another sampling frequency or unit.
         """
-        tokens = estimator.transform(X)
-        X_hat = estimator.inverse_transform(tokens)
-        length = token_length_of(estimator, np.asarray(tokens), np.shape(X)[1:])
-        options = {"fs": fs, "unit": unit, "token_length": length, "ax": ax}
-        return cls.from_arrays(X, X_hat, **options, **kwargs)
+        X, facts = with_facts(estimator, X, fs, unit)
+        restored = restore(estimator, X)
+        index = lead_index(lead, restored.signal.shape[1], estimator)
+        pair = restored.signal[:, index], restored.reconstruction[:, index]
+        # Tokens of offset and gain describe whole windows.
+        is_known = restored.blocks and not find(estimator, "token_ranges_")
+        starts = restored.blocks.starts if is_known else None
+        return cls._from_windows(*pair, starts, **facts).plot(ax=ax, **kwargs)
 
     @classmethod
     def from_arrays(
-        cls, X, X_hat, *, fs=None, unit=None, token_length=None, ax=None, **kwargs
+        cls,
+        X,
+        X_hat,
+        *,
+        lead=0,
+        fs=None,
+        unit=None,
+        token_length=None,
+        ax=None,
+        **kwargs,
     ):
-        """Draw windows and their reconstruction, end to end.
+        """Draw windows of one lead and their reconstruction, end to end.
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, window_length) or (n_samples,)
-            Signal, or consecutive windows of a signal.
+        X : array-like of shape (n_windows, window_length), \
+                (n_windows, n_leads, window_length) or (n_samples,)
+            Signal, or consecutive windows of a signal. Blocks are no leads: join them
+            first.
 
         X_hat : array-like of the shape of X
             Reconstruction of the signal.
+
+        lead : int, default=0
+            Index of the lead to draw.
 
         fs : float or None, default=None
             Sampling frequency in Hz; `None` counts samples on the x axis.
@@ -165,16 +200,23 @@ class ReconstructionDisplay(SignalDisplay):
         Raises
         ------
         ValueError
-            If the arrays differ in shape, `fs` is not positive, or `token_length` is
-            not a positive integer.
+            If the arrays differ in shape or have more than three axes, there is no such
+            lead, `fs` is not positive, or `token_length` is not a positive integer.
         """
-        signal, reconstruction = validate_pair(X, X_hat)
+        pair = [_windows_of(x, lead) for x in validate_pair(X, X_hat)]
         starts = None
         if token_length is not None:
-            starts = token_starts(np.atleast_2d(signal), token_length)
-        signal, reconstruction = signal.ravel(), reconstruction.ravel()
-        display = cls(signal, reconstruction, fs=fs, unit=unit, token_starts=starts)
+            token_length = require_int("token_length", token_length)
+            starts = np.arange(0, pair[0].shape[1], token_length)
+        display = cls._from_windows(*pair, starts, fs=fs, unit=unit)
         return display.plot(ax=ax, **kwargs)
+
+    @classmethod
+    def _from_windows(cls, windows, restored, starts, **facts):
+        """The display of windows of one lead; tokens start at `starts` in each."""
+        if starts is not None:
+            starts = end_to_end(starts, windows)
+        return cls(windows.ravel(), restored.ravel(), token_starts=starts, **facts)
 
     def plot(
         self,
@@ -268,3 +310,16 @@ class ReconstructionDisplay(SignalDisplay):
             self.ax_.xaxis.label.set_visible(False)
             ax.figure.align_ylabels([self.ax_, ax])
         return line
+
+
+def _windows_of(signal, lead):
+    """Windows of one lead, shape (n_windows, window_length)."""
+    if signal.ndim > 3:
+        raise ValueError(
+            f"The signal has the shape {signal.shape}, expected (n_windows, n_leads, "
+            "window_length) at most: join its blocks."
+        )
+    if signal.ndim == 3:
+        return signal[:, lead_index(lead, signal.shape[1])]
+    lead_index(lead, 1)  # raises an error for another lead
+    return np.atleast_2d(signal)

@@ -5,9 +5,8 @@ from numbers import Real
 
 import numpy as np
 
-from sktok.metrics._distortion import validate_pair
 from sktok.plotting._axes import SignalDisplay, lightness, rectangles, styled, with_unit
-from sktok.plotting._fitted import block_tokens, token_starts
+from sktok.plotting._fitted import end_to_end, lead_index, restore_blocks, with_facts
 
 _SECONDS_PER_ROW = 3.0
 _SAMPLES_PER_ROW = 1000  # if the sampling frequency is not known
@@ -96,8 +95,10 @@ class TokenStripDisplay(SignalDisplay):
         self.unit = unit
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, fs=None, unit=None, ax=None, **kwargs):
-        """Tokenize windows and draw them end to end, with their tokens.
+    def from_estimator(
+        cls, estimator, X, *, lead=0, fs=None, unit=None, ax=None, **kwargs
+    ):
+        """Tokenize windows and draw one of their leads end to end, with its tokens.
 
         Parameters
         ----------
@@ -106,14 +107,23 @@ class TokenStripDisplay(SignalDisplay):
             each block. The offset and gain tokens of a
             :class:`~sktok.GainShapeTokenizer` are left out.
 
-        X : array-like of shape (n_windows, window_length)
-            Consecutive windows of a signal.
+        X : array-like of shape (n_windows, window_length), \
+                (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
+            Consecutive windows of a signal. Three axes are leads if the estimator has a
+            step for windows, such as :class:`~sktok.BlockSegmenter`. Otherwise, they
+            are blocks, which are joined.
+
+        lead : int or str, default=0
+            Lead to draw: its index, or its name if the tokenizer has the names of the
+            leads, see :class:`~sktok.Resampler`.
 
         fs : float or None, default=None
-            Sampling frequency in Hz; `None` counts samples on the x axis.
+            Sampling frequency in Hz. `None` takes that of the tokenizer; if it has
+            none, the x axis counts samples.
 
         unit : str or None, default=None
-            Unit of the signal, shown on the y axis.
+            Unit of `X`, shown on the y axis. `X` is converted if the tokenizer has
+            another unit of voltage. `None` takes the unit of the tokenizer.
 
         ax : matplotlib Axes or None, default=None
             Axes to draw on; `None` creates a new figure.
@@ -129,13 +139,16 @@ class TokenStripDisplay(SignalDisplay):
         Raises
         ------
         ValueError
-            If the estimator does not make one token for each block, and as in `plot`.
+            If the estimator does not make one token for each block, there is no such
+            lead, the tokenizer was fitted to another sampling frequency or unit, and as
+            in `plot`.
         """
-        tokens, token_length, vocabulary, X_hat = block_tokens(estimator, X)
-        windows, _ = validate_pair(X, X_hat)
-        starts = token_starts(windows, token_length)
-        signal, tokens = windows.ravel(), tokens.ravel()
-        display = cls(signal, tokens, starts, vocabulary, fs=fs, unit=unit)
+        X, facts = with_facts(estimator, X, fs, unit)
+        restored, vocabulary = restore_blocks(estimator, X)
+        index = lead_index(lead, restored.signal.shape[1], estimator)
+        windows, tokens = restored.signal[:, index], restored.blocks.tokens[:, index]
+        starts = end_to_end(restored.blocks.starts, windows)
+        display = cls(windows.ravel(), tokens.ravel(), starts, vocabulary, **facts)
         return display.plot(ax=ax, **kwargs)
 
     def plot(

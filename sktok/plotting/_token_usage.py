@@ -73,8 +73,9 @@ class TokenUsageDisplay(Display):
             Fitted; `transform` returns tokens, and the estimator or its last step has
             the attribute `n_tokens_`.
 
-        X : array-like of shape (n_windows, window_length)
-            Windows of a signal.
+        X : array-like of shape (n_windows, window_length), \
+                (n_windows, n_leads, window_length) or (n_windows, n_blocks, block_size)
+            Windows of a signal; the tokens of all leads count.
 
         ax : matplotlib Axes or None, default=None
             Axes to draw on; `None` creates a new figure.
