@@ -147,6 +147,22 @@ def parse_json(content, path):
 def read_json(path, *, expected, version):
     """Read a JSON file that names `expected` as its format.
 
+    Parameters
+    ----------
+    path : path-like
+        Name of the file.
+
+    expected : str
+        Name of the format.
+
+    version : tuple of int
+        The versions of the format that can be read.
+
+    Returns
+    -------
+    dict
+        The content of the file.
+
     Raises
     ------
     FileNotFoundError
@@ -159,9 +175,9 @@ def read_json(path, *, expected, version):
     content = parse_json(Path(path).read_bytes(), path)
     if not isinstance(content, dict) or content.get("format") != expected:
         raise ValueError(f'{path} is not a {expected} file: it has another "format".')
-    if content.get("version") != version:
+    if content.get("version") not in version:
         raise ValueError(
             f"{path} has version {content.get('version')!r} of the format, expected "
-            f"{version}: use the release of sktok that wrote it."
+            f"{' or '.join(map(str, version))}: use the release of sktok that wrote it."
         )
     return content

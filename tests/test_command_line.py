@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import wfdb
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import Bunch
 
 import sktok.__main__
 from sktok import (
@@ -23,12 +24,14 @@ from sktok import (
     BinQuantizer,
     BlockSegmenter,
     GainShapeTokenizer,
+    Resampler,
     VectorQuantizer,
     __version__,
 )
 from sktok._command_line import main
 from sktok.corpus import read_corpus, write_corpus
-from sktok.datasets import load_wfdb
+from sktok.datasets import load_wfdb, split_patients
+from sktok.datasets._wfdb import read_leads
 from sktok.metrics import describe, reconstruct
 from sktok.persistence import load, save
 
@@ -37,20 +40,29 @@ COMMANDS = ("fit", "tokenize", "decode", "inspect")
 FS = 360
 
 
-def write_record(path, signal, fs=FS):
-    """A WFDB record of one lead, MLII, in steps of 1/200 mV."""
+def write_record(path, *signals, fs=FS, leads=("MLII", "V5")):
+    """A WFDB record of some leads in steps of 1/200 mV."""
     path.parent.mkdir(exist_ok=True)
+    n_leads = len(signals)
     wfdb.wrsamp(
         path.name,
         fs=fs,
-        units=["mV"],
-        sig_name=["MLII"],
-        p_signal=np.reshape(signal, (-1, 1)),
-        fmt=["16"],
-        adc_gain=[200],
-        baseline=[1024],
+        units=["mV"] * n_leads,
+        sig_name=list(leads[:n_leads]),
+        p_signal=np.column_stack([np.ravel(signal) for signal in signals]),
+        fmt=["16"] * n_leads,
+        adc_gain=[200] * n_leads,
+        baseline=[1024] * n_leads,
         write_dir=str(path.parent),
     )
+
+
+def save_tokenizer(name, windows, **facts):
+    """A small tokenizer that needs no training."""
+    resampler = Resampler(FS, FS, **facts)
+    tokenizer = make_pipeline(resampler, BlockSegmenter(25), VectorQuantizer(16))
+    save(tokenizer.fit(windows), name)
+    return tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -170,9 +182,10 @@ def test_decoded_windows_keep_their_positions(folder, home, ecg, capsys):
     rows = np.r_[2:5, 8:10]
     part = {key: ecg[key][rows] for key in ("data", "record", "groups")}
     part |= {"start": 250 * rows, "fs": 250.5, "unit": None}
-    tokenizer = load("home/ecg.skops")
+    save(BinQuantizer(16).fit(ecg.data), "bins.skops")
+    tokenizer = load("bins.skops")
     write_corpus("corpus", part, tokenizer, validation=[])
-    arguments = ["corpus", "--tokenizer", "home/ecg.skops", "--out", "decoded"]
+    arguments = ["corpus", "--tokenizer", "bins.skops", "--out", "decoded"]
     assert main(["decode", *arguments]) == 0
     decoded = load_wfdb("decoded/208", missing="drop")
     assert (decoded.fs, decoded.unit) == (250.5, "NU")
@@ -191,11 +204,13 @@ def test_inspect_a_tokenizer(home):
     assert (done.returncode, done.stderr) == (0, "")
     facts = json.loads(done.stdout)
     path = home / "ecg.skops"
-    scaler, _, tokenizer = load(path)
+    _, scaler, _, tokenizer = load(path)
     assert facts["bytes"] == path.stat().st_size
     assert facts["saved_by_sktok"] == __version__
     assert (facts["n_tokens"], facts["tokens_per_window"]) == (256, 25)
     assert (facts["block_size"], facts["window_length"]) == (10, 250)
+    assert (facts["n_leads"], facts["fs"], facts["unit"]) == (1, 360, "mV")
+    assert facts["lead"] is None  # of any lead: none was named
     assert facts["bits_per_sample_at_most"] == 0.8
     low = scaler.data_min_
     assert facts["amplitude_range"] == [low, low + scaler.data_range_]
@@ -208,7 +223,7 @@ def test_inspect_prints_lines(home, capsys):
     assert main(["inspect", str(home / "ecg.skops"), str(home / "ward" / "c")]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"^n tokens +256$", shown, re.MULTILINE)
-    assert re.search(r"^windows +86 of 250 samples$", shown, re.MULTILINE)
+    assert re.search(r"^windows +86 of 250 samples", shown, re.MULTILINE)
     assert main(["inspect", str(home / "corpus")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:] == (home / "tokenize.txt").read_text().splitlines()[1:]
@@ -278,6 +293,17 @@ def test_version(capsys):
         ["fit", "ward/a", "--out", "x", "--block-size", "0"],
         ["fit", "ward/a", "--out", "x", "--n-tokens", "1"],
         ["fit", "ward/a", "--out", "x", "--max-steps", "many"],
+        ["fit", "ward/a", "--out", "x", "--fs", "inf"],
+        [
+            "fit",
+            "ward/a",
+            "--out",
+            "x",
+            "--window-length",
+            "9",
+            "--window-seconds",
+            "1",
+        ],
         ["tokenize", "--tokenizer", "x", "--out", "y"],
         ["decode", "x", "--tokenizer", "y", "--out", "z", "--scale", "record"],
     ],
@@ -307,20 +333,37 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("fit home/ward/z --out x", r"no WFDB header home/ward/z\.hea"),
-        ("fit home/ward/a.hea --out x", "without extension, such as home/ward/a"),
+        ("fit home/ward/z --out x", r"no WFDB or EDF record home/ward/z"),
+        ("fit . --out x", "no WFDB or EDF record in the folder"),
         (
             "fit home/ward/a --out home/ward/a.hea/x",
             "No file can be written to home",
         ),
-        ("fit home/ward/a home/ward/./a --out x", "ward/./a is named twice"),
+        ("fit home/ward/a home/ward/./a.hea --out x", "ward/a 2 times"),
         ("fit home/ward/a --out x --channel V1", "no channel 'V1': its 1 leads are ML"),
-        ("fit home/ward/a home/ward/slow --out x", "differ in sampling frequency"),
+        (
+            "fit home/ward/a home/ward/slow --out x",
+            "differ in sampling frequency.* see --fs",
+        ),
+        ("fit home/ward/a --validation 1 --out x", "no windows to train on"),
+        (
+            "fit home/ward/a --validation 0.5 --out x",
+            "puts all 1 patients into one split",
+        ),
+        ("fit home/ward/a --patients none --out x", "No such file"),
+        (
+            "fit home/ward/a --patients home/fit.txt --out x",
+            "fit.txt has no column record and no column patient",
+        ),
+        (
+            "fit home/ward/a --patients home/ecg.skops --out x",
+            r"ecg\.skops is (empty or not UTF-8 text|not a CSV file)",
+        ),
         (
             "fit home/ward/a --test home/ward/slow --out x",
             "differ in sampling frequency",
         ),
-        ("fit home/ward/a --test home/ward/../ward/a --out x", "is named twice"),
+        ("fit home/ward/a --test home/ward/../ward/a --out x", "ward/a 2 times"),
         ("fit home/ward/gap --out x", "1 of the 86 windows of record gap hold invalid"),
         ("fit home/ward/a --out x --block-size 251", "block_size=251 is larger than"),
         (
@@ -333,11 +376,11 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
         ),
         (
             "tokenize home/ward/a home/ward/slow --tokenizer home/ecg.skops --out x",
-            "Record slow has fs=250.0, and record a has fs=360.0: resample",
+            "has fs=250, but the tokenizer was fitted to fs=360.* see --fs",
         ),
         (
             "tokenize home/ward/a ./home/ward/a --tokenizer home/ecg.skops --out x",
-            "home/ward/a is named twice",
+            "ward/a 2 times",
         ),
         (
             "tokenize home/ward/a home/ward/b --tokenizer home/ecg.skops --out x "
@@ -395,8 +438,9 @@ def test_tokens_of_another_tokenizer_are_not_decoded(folder, home, ecg, capsys):
 
 
 def test_records_without_a_frequency_are_not_decoded(folder, ecg, capsys):
-    write_corpus("corpus", [ecg.data[:2]], load("home/ecg.skops"), validation=[])
-    arguments = ["corpus", "--tokenizer", "home/ecg.skops", "--out", "x"]
+    save(BinQuantizer(16).fit(ecg.data), "bins.skops")
+    write_corpus("corpus", [ecg.data[:2]], load("bins.skops"), validation=[])
+    arguments = ["corpus", "--tokenizer", "bins.skops", "--out", "x"]
     said = error_of(capsys, "decode", *arguments)
     assert "does not store the sampling frequency of record 0" in said
     assert not Path("x").exists()
@@ -415,6 +459,227 @@ def test_decoded_records_have_names_that_wfdb_allows(folder, ecg, capsys):
     journal.write_text(journal.read_text().replace("y/a", "x a"))
     said = error_of(capsys, "decode", "corpus", *tokenizer, "--out", "other")
     assert "x/a and x a would both be written as x_a" in said
+
+
+PATIENTS = {"a": "Ann", "b": "Bob", "c": "Ann", "d": "Eve", "short": "Bob", "x": "?"}
+
+
+@pytest.fixture
+def mixed(folder, ecg):
+    """A folder of four records, of two rates and one or two leads, and a tokenizer."""
+    minutes = ecg.data[:40].reshape(4, -1)
+    write_record(folder / "ward" / "a", minutes[0], minutes[1])
+    write_record(folder / "ward" / "b", minutes[1], fs=250, leads=["V5"])
+    write_record(folder / "ward" / "c", minutes[2])
+    write_record(folder / "ward" / "d", minutes[3])
+    write_record(folder / "ward" / "short", minutes[0, :200])
+    rows = [f'9,{record},"{patient}"' for record, patient in PATIENTS.items()]
+    table = "\n".join(["\ufeffage, record ,patient", *rows])
+    Path("ward.csv").write_text(table, encoding="utf-8")
+    return folder / "ward"
+
+
+def test_a_mixed_folder_goes_to_one_corpus_and_back(mixed, ecg, capsys):
+    tokenizer = save_tokenizer("x.skops", ecg.data, unit="mV")
+    options = ["--channel", "all", "--fs", "360", "--tokenizer", "x.skops"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["tokenize", "ward", *options, "--out", "corpus"]) == 0
+    corpus = read_corpus("corpus")
+    entries = [(entry["record"], entry["lead"]) for entry in corpus.records]
+    leads = [("a", "MLII"), ("a", "V5"), ("b", "V5"), ("c", "MLII"), ("d", "MLII")]
+    assert entries == leads
+    shown = capsys.readouterr()
+    assert "1 records are skipped" in shown.err
+    assert "4 records, 4 patients" in shown.out
+    assert main(["decode", "corpus", *options[-2:], "--out", "decoded"]) == 0
+    for name in "abcd":
+        original = load_wfdb(mixed / name, channel="all", leads="rows", fs=360)
+        decoded = load_wfdb(Path("decoded", name), channel="all", leads="rows")
+        assert decoded.fs == 360
+        assert decoded.lead.tolist() == original.lead.tolist()
+        expected = reconstruct(tokenizer, original.data)
+        step = np.ptp(expected) / 65_000
+        np.testing.assert_allclose(decoded.data, expected, rtol=0, atol=step)
+
+
+def test_channels_may_be_repeated(mixed, ecg):
+    save_tokenizer("x.skops", ecg.data)
+    options = ["--tokenizer", "x.skops", "--channel", "V5", "--channel", "0"]
+    assert main(["tokenize", "ward/a.hea", *options, "--out", "corpus"]) == 0
+    leads = [entry["lead"] for entry in read_corpus("corpus").records]
+    assert leads == ["V5", "MLII"]
+
+
+def test_edf_files_and_patterns_are_records(folder, ecg):
+    edfio = pytest.importorskip("edfio", reason="needs the extra edf")
+    for name in ("a", "b"):
+        signal = edfio.EdfSignal(ecg.data[:4].ravel(), 250, physical_dimension="mV")
+        edfio.Edf([signal]).write(f"{name}.edf")
+    save_tokenizer("x.skops", ecg.data)
+    options = ["--fs", "360", "--tokenizer", "x.skops", "--out"]
+    for index, pattern in enumerate(["*.edf", "."]):
+        assert main(["tokenize", pattern, *options, str(index)]) == 0
+        corpus = read_corpus(str(index))
+        assert [entry["record"] for entry in corpus.records] == ["a", "b"]
+
+
+def test_patients_and_shares_are_those_of_the_corpus(mixed, ecg, capsys):
+    common = ["ward", "--fs", "250", "--patients", "ward.csv", "--validation", "0.5"]
+    assert (
+        main(
+            [
+                "fit",
+                *common,
+                "--max-steps",
+                "1",
+                "--window-seconds",
+                "0.5",
+                "--out",
+                "x.skops",
+            ]
+        )
+        == 0
+    )
+    shown = capsys.readouterr().out
+    assert main(["tokenize", *common, "--tokenizer", "x.skops", "--out", "corpus"]) == 0
+    entries = read_corpus("corpus").records
+    groups = {entry["record"]: entry["group"] for entry in entries}
+    assert groups == {"a": "Ann", "b": "Bob", "c": "Ann", "d": "Eve", "short": "Bob"}
+    patients = np.array(["Ann", "Bob", "Eve"])
+    train, held_out = (set(patients[rows]) for rows in split_patients(patients, 0.5))
+    for split, names in (("train", train), ("val", held_out)):
+        assert {e["group"] for e in entries if e["split"] == split} == names
+    for title, names in (("the training records", train), ("the patients", held_out)):
+        ((n_windows,),) = (re.findall(rf"On {title}.*\nwindows +(\d+) of 125", shown),)
+        n_expected = sum(
+            n for e in entries if e["group"] in names for _, n in e["runs"]
+        )
+        assert int(n_windows) == n_expected
+    assert load("x.skops")["resample"].get_params()["lead"] is None
+
+
+def test_validation_records_bring_their_patients(mixed, ecg, capsys):
+    save_tokenizer("x.skops", ecg.data)
+    options = ["--tokenizer", "x.skops", "--fs", "360", "--patients", "ward.csv"]
+    options += ["--validation-records", "a", "--out", "corpus"]
+    Path("ward/short.hea").unlink()
+    assert main(["tokenize", "ward", *options]) == 0
+    entries = read_corpus("corpus").records
+    assert [e["record"] for e in entries if e["split"] == "val"] == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("record,patient\na,Ann\n", "has no patient for 1 of 2 records, b among them"),
+        ("record,patient\na,Ann\nb,\n", "has no patient for 1 of 2 records, b among"),
+        ("record,patient\na,Ann\nb\n", "has no patient for 1 of 2 records, b among"),
+        ("record,patient\na,Ann\na,Bob\nb,B\n", "gives two patients to record a"),
+        ("record;patient\na;Ann\n", "has no column record and no column patient"),
+        ("", "is empty or not UTF-8"),
+        ('record,patient\n"a', "is not a CSV file"),
+    ],
+)
+def test_tables_without_patients_are_refused(folder, capsys, table, message):
+    Path("table.csv").write_text(table)
+    options = ["--patients", "table.csv", "--tokenizer", "home/ecg.skops", "--out", "x"]
+    said = error_of(capsys, "tokenize", "home/ward/a", "home/ward/b", *options)
+    assert f"table.csv {message}" in said
+
+
+def test_test_records_of_training_patients_are_told(mixed, capsys):
+    options = ["--patients", "ward.csv", "--max-steps", "1", "--out", "x"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["fit", "ward/a", "--test", "ward/c", *options]) == 0
+    said = capsys.readouterr().err
+    assert "--test holds records of training patients: Ann." in said
+
+
+def test_a_named_lead_belongs_to_the_tokenizer(mixed, capsys):
+    fit = ["fit", "ward/a", "--channel", "V5", "--max-steps", "1", "--out", "v5.skops"]
+    assert main(fit) == 0
+    assert main(["inspect", "v5.skops", "--json"]) == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown[shown.index("{") :])["lead"] == "V5"
+    options = ["--tokenizer", "v5.skops", "--out", "x"]
+    for command in (
+        ["tokenize", "ward/c", *options],
+        ["inspect", "v5.skops", "ward/c"],
+    ):
+        assert "fitted to lead='V5'" in error_of(capsys, *command)
+        assert "see --channel" in error_of(capsys, *command)
+    assert main(["tokenize", "ward/a", "--channel", "V5", *options]) == 0
+
+
+def test_leads_tokenized_together_are_decoded(folder, ecg, capsys):
+    windows = ecg.data[:40].reshape(20, 2, 250)
+    tokenizer = save_tokenizer("x.skops", windows, unit="mV", lead=["I", "II"])
+    leads = windows.swapaxes(0, 1).reshape(2, -1)
+    write_record(folder / "r", *leads, leads=["I", "II"])
+    options = ["--channel", "I", "--channel", "II"]
+    common = ["--tokenizer", "x.skops", "--out"]
+    assert main(["tokenize", "r", *options, *common, "corpus"]) == 0
+    assert main(["inspect", "x.skops", "r", *options, "--json"]) == 0
+    shown = capsys.readouterr().out
+    facts = json.loads(shown[shown.index("{") :])
+    assert (facts["n_leads"], facts["lead"]) == (2, ["I", "II"])
+    assert facts["on_records"]["n_windows"] == 20
+    assert main(["decode", "corpus", *common, "decoded"]) == 0
+    decoded = load_wfdb("decoded/r", channel="all")
+    assert decoded.lead[0].tolist() == ["I", "II"]
+    original = load_wfdb("r", channel="all")
+    np.testing.assert_allclose(
+        decoded.data, reconstruct(tokenizer, original.data), rtol=0, atol=1e-4
+    )
+
+
+def test_decoded_leads_keep_gaps_units_and_letters(folder, ecg):
+    """Leads of one record with gaps at different places, and names beyond ASCII."""
+    tokenizer = save_tokenizer("x.skops", 1000 * ecg.data, unit="µV")
+    parts = [
+        Bunch(
+            data=1000 * ecg.data[:3],
+            start=np.array(start),
+            record=["r"] * 3,
+            groups=["p"] * 3,
+            lead=[lead] * 3,
+            unit="µV",
+        )
+        for start, lead in (
+            ([0, 250, 1000], "Ableitung Ä 1"),
+            ([0, 500, 750], "12 心\n電図 "),
+        )
+    ]
+    parts.append(
+        Bunch(**parts[0] | {"data": np.full((3, 250), np.nan), "lead": [""] * 3})
+    )
+    write_corpus("corpus", parts, tokenizer, validation=[])
+    decode = ["decode", "corpus", "--tokenizer", "x.skops", "--out", "decoded"]
+    assert main(decode) == 0
+    signals = read_leads("decoded/r", "all")
+    assert [lead.lead for lead in signals] == ["Ableitung Ä 1", "12 心 電図", "ECG"]
+    assert {lead.unit for lead in signals} == {"µV"}
+    expected = reconstruct(tokenizer, 1000 * ecg.data[:3])
+    for lead, part in zip(signals[:2], parts, strict=False):
+        rows = part.start[:, np.newaxis] + np.arange(250)
+        np.testing.assert_allclose(lead.samples[rows], expected, rtol=0, atol=0.1)
+        assert np.isfinite(lead.samples).sum() == 750
+    assert np.isnan(signals[2].samples).all()
+    assert len(signals[0].samples) == 1250
+
+
+def test_a_corpus_is_decoded_at_its_own_rate(folder, ecg):
+    tokenizer = save_tokenizer("x.skops", ecg.data)
+    tokenizer.set_params(resampler__input_fs=720)
+    fast = np.repeat(ecg.data[:4], 2, axis=1)
+    write_record(folder / "r", fast, fs=720)
+    write_corpus("corpus", "r", tokenizer, validation=[])
+    decode = ["decode", "corpus", "--tokenizer", "x.skops", "--out", "decoded"]
+    assert main(decode) == 0
+    decoded = load_wfdb("decoded/r", window_length=500)
+    assert (decoded.fs, decoded.data.shape) == (720, (4, 500))
 
 
 def test_warnings_are_one_line(folder, capsys):

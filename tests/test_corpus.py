@@ -30,6 +30,7 @@ from sktok import (
     BinQuantizer,
     BlockSegmenter,
     GainShapeTokenizer,
+    Resampler,
     VectorQuantizer,
     make_paper_tokenizer,
     make_tokenizer,
@@ -43,7 +44,7 @@ from sktok.corpus import (
     write_dataset,
 )
 from sktok.corpus._fingerprint import fingerprint
-from sktok.datasets import fetch_mitdb
+from sktok.datasets import fetch_mitdb, load_wfdb, split_patients, windows_from
 from sktok.metrics import neg_reconstruction_mse
 
 SMALL = Vocabulary(n_tokens=7, tokens_per_window=3, window_length=30, fingerprint="f")
@@ -84,6 +85,40 @@ def records(ecg):
             )
         )
     return pieces
+
+
+def facts_tokenizer(ecg, fs=360, unit="mV", lead=None):
+    resampler = Resampler(fs, fs, unit=unit, lead=lead)
+    return make_pipeline(resampler, codebook()).fit(ecg.data)
+
+
+@pytest.fixture(scope="module")
+def two_leads(ecg):
+    """A tokenizer of the leads I and II, and their windows as a Bunch."""
+    signal = np.stack([ecg.data[:40].ravel(), ecg.data[40:80].ravel() / 2])
+    names = ["I", "II"]
+    bunch = windows_from(signal, fs=360, unit="mV", lead=names, record="r", group="p")
+    resampler = Resampler(360, 360, unit="mV", lead=names)
+    return make_pipeline(resampler, codebook()).fit(bunch.data), bunch, signal
+
+
+def write_wfdb(path, signals, fs=360, units="mV", names=("I", "II")):
+    """A WFDB record; `signals` is (n_leads, n_samples)."""
+    path.parent.mkdir(exist_ok=True)
+    signals = np.atleast_2d(signals)
+    wfdb.wrsamp(
+        path.name,
+        fs=fs,
+        units=[units] * len(signals),
+        sig_name=list(names[: len(signals)]),
+        p_signal=signals.T,
+        fmt=["16"] * len(signals),
+        write_dir=str(path.parent),
+    )
+
+
+def leads_of(corpus):
+    return [(entry["record"], entry["lead"]) for entry in corpus.records]
 
 
 def expected_tokens(record, tokenizer):
@@ -359,7 +394,7 @@ def test_json_is_stable(vocabulary, tmp_path):
     assert Vocabulary.from_json(path) == vocabulary
     Vocabulary.from_json(path).to_json(path)
     assert path.read_bytes() == first
-    assert json.loads(first)["version"] == 1
+    assert json.loads(first)["version"] == 2
     assert [p.name for p in tmp_path.iterdir()] == ["vocabulary.json"]
 
 
@@ -367,7 +402,7 @@ def test_json_is_stable(vocabulary, tmp_path):
     ("change", "message"),
     [
         (
-            lambda content: content.update(version=2),
+            lambda content: content.update(version=3),
             "use the release of sktok that wrote it",
         ),
         (lambda content: content.update(format="x"), "is not a sktok.vocabulary"),
@@ -565,7 +600,7 @@ def test_wrong_sources_and_shares_are_refused(records, tokenizer, tmp_path):
             write_corpus(tmp_path / "c", records, tokenizer, validation=validation)
     with pytest.raises(ValueError, match="a dict without groups, record, start"):
         write_corpus(tmp_path / "c", {"data": records[0].data}, tokenizer)
-    with pytest.raises(FileNotFoundError, match="no WFDB header"):
+    with pytest.raises(FileNotFoundError, match="no WFDB or EDF record"):
         write_corpus(tmp_path / "d", [tmp_path / "nothing"], tokenizer)
 
 
@@ -687,13 +722,13 @@ def test_an_interrupted_corpus_is_not_mixed_with_another(
 def test_a_full_disk_loses_nothing(records, tokenizer, tmp_path, monkeypatch):
     append, n_left = _writer._append, [3]
 
-    def full(folder, entry, ids):
+    def full(folder, entry, ids, n_leads):
         n_left[0] -= 1
         if n_left[0] < 0:
             with open(folder / "train.bin", "ab") as file:
                 file.write(ids.tobytes()[:99])
             raise OSError(28, "No space left on device")
-        return append(folder, entry, ids)
+        return append(folder, entry, ids, n_leads)
 
     monkeypatch.setattr(_writer, "_append", full)
     with pytest.raises(OSError, match="No space left") as error:
@@ -769,6 +804,283 @@ def test_damaged_corpora_are_refused(records, tokenizer, tmp_path):
         read_corpus(tmp_path / "b")
 
 
+# --- leads
+
+
+def test_each_lead_of_a_record_is_a_sequence(two_leads, tokenizer, tmp_path):
+    _, _, signal = two_leads
+    options = {"fs": 360, "unit": "mV", "lead": ["I", "II"], "group": "p"}
+    source = [
+        windows_from(s, record=name, leads="rows", **options)
+        for name, s in (("r", signal), ("s", signal[::-1]))
+    ]
+    corpus = write_corpus(tmp_path / "a", source, tokenizer, validation=["p"])
+    assert leads_of(corpus) == [("r", "I"), ("r", "II"), ("s", "I"), ("s", "II")]
+    assert {(e["group"], e["split"]) for e in corpus.records} == {("p", "val")}
+    for entry, samples in zip(corpus.records, [*signal, *signal[::-1]], strict=True):
+        ids = ids_of(corpus, entry)
+        assert (ids[0], ids[-1], np.sum(ids == 2)) == (1, 2, 1)
+        expected = tokenizer.transform(samples.reshape(-1, 250))
+        np.testing.assert_array_equal(corpus.vocabulary.decode(ids), expected)
+
+
+def test_leads_of_files_are_sequences(two_leads, tokenizer, tmp_path):
+    _, _, signal = two_leads
+    for name in ("a", "b"):
+        write_wfdb(tmp_path / "ward" / name, signal)
+    options = {"validation": [], "channel": "all"}
+    corpus = write_corpus(tmp_path / "x", tmp_path / "ward", tokenizer, **options)
+    assert leads_of(corpus) == [("a", "I"), ("a", "II"), ("b", "I"), ("b", "II")]
+    options["channel"] = ["II", np.int64(0)]
+    for name, source in {
+        "y": str(tmp_path / "ward" / "*.hea"),
+        "z": [tmp_path / "ward" / "a.hea", tmp_path / "ward" / "b"],
+    }.items():
+        corpus = write_corpus(tmp_path / name, source, tokenizer, **options)
+        assert leads_of(corpus) == [("a", "II"), ("a", "I"), ("b", "II"), ("b", "I")]
+    ecg = load_wfdb(tmp_path / "ward" / "b", channel="II")
+    tokens = corpus.vocabulary.decode(ids_of(corpus, corpus.records[2]))
+    np.testing.assert_array_equal(tokens, tokenizer.transform(ecg.data))
+
+
+def test_leads_that_are_tokenized_together_are_one_sequence(two_leads, tmp_path):
+    tokenizer, ecg, signal = two_leads
+    vocabulary = Vocabulary.from_tokenizer(tokenizer)
+    assert (vocabulary.n_leads, vocabulary.window_length) == (2, 250)
+    assert vocabulary.tokens_per_window == 20
+    write_wfdb(tmp_path / "r", signal)
+    data = ecg.data.copy()
+    data[3, 1, 7] = np.nan
+    for name, source in {
+        "bunch": Bunch(**ecg | {"data": data}),
+        "array": data,
+        "windows": list(data),
+        "file": tmp_path / "r",
+    }.items():
+        corpus = write_corpus(
+            tmp_path / name, source, tokenizer, validation=[], channel=["I", "II"]
+        )
+        (entry,) = corpus.records
+        assert (entry["lead"], entry["runs"]) == (["I", "II"], [[0, 40]])
+        windows = corpus.vocabulary.decode_signal(corpus.train, tokenizer)
+        missing = [] if name == "file" else [3]
+        assert windows.shape == (40, 2, 250)
+        assert np.flatnonzero(np.isnan(windows).any(axis=(1, 2))).tolist() == missing
+        rows = np.delete(np.arange(40), missing)
+        if name != "file":
+            expected = tokenizer.inverse_transform(tokenizer.transform(ecg.data[rows]))
+            np.testing.assert_array_equal(windows[rows], expected)
+
+
+def test_a_tokenizer_of_a_single_lead_with_an_axis(ecg, tokenizer, tmp_path):
+    single = clone(tokenizer).fit(ecg.data[:, np.newaxis])
+    corpus, other = (
+        write_corpus(tmp_path / name, source, fitted, validation=[])
+        for name, source, fitted in (
+            ("a", ecg.data[:9], single),
+            ("b", ecg.data[:9, np.newaxis], tokenizer),
+        )
+    )
+    np.testing.assert_array_equal(corpus.train, other.train)
+    windows = corpus.vocabulary.decode_signal(corpus.train, single)
+    np.testing.assert_array_equal(
+        windows, other.vocabulary.decode_signal(other.train, tokenizer)
+    )
+
+
+def test_windows_of_other_leads_are_refused(two_leads, tokenizer, tmp_path):
+    both, ecg, signal = two_leads
+    for source in (ecg, ecg.data):
+        with pytest.raises(ValueError, match=r"have 2 leads, but .* one: .*'rows'"):
+            write_corpus(tmp_path / "a", source, tokenizer)
+    for source in (ecg.data[:, :1], ecg.data[0, 0], signal):
+        with pytest.raises(
+            ValueError, match=r"expected \(n_windows, 2, 250\)|have 10000 samples"
+        ):
+            write_corpus(tmp_path / "a", source, both)
+    swapped = Bunch(**ecg | {"lead": ecg.lead[:, ::-1]})
+    with pytest.raises(ValueError, match=r"lead=\('II', 'I'\)"):
+        write_corpus(tmp_path / "a", swapped, both)
+
+
+def test_a_lead_comes_once_and_a_record_has_one_patient(two_leads, tokenizer, tmp_path):
+    _, _, signal = two_leads
+    one, two, other = (
+        windows_from(s, fs=360, unit="mV", lead=lead, record="r", group=group)
+        for s, lead, group in zip(
+            signal[[0, 1, 1]], ["I", "II", "II"], ["p", "p", "q"], strict=True
+        )
+    )
+    corpus = write_corpus(tmp_path / "a", [one, two], tokenizer, validation=[])
+    assert leads_of(corpus) == [("r", "I"), ("r", "II")]
+    with pytest.raises(ValueError, match="two records of the name 'r' and lead 'I'"):
+        write_corpus(tmp_path / "b", [one, two, one], tokenizer)
+    with pytest.raises(ValueError, match="windows of the patients p and q"):
+        write_corpus(tmp_path / "c", [one, other], tokenizer)
+
+
+@pytest.mark.parametrize("n_written", range(1, 4))
+def test_a_second_run_goes_on_within_a_record(
+    two_leads, tokenizer, tmp_path, monkeypatch, n_written
+):
+    _, _, signal = two_leads
+    for name in ("a", "b"):
+        write_wfdb(tmp_path / "ward" / name, signal)
+    write = lambda name: write_corpus(  # noqa: E731
+        tmp_path / name, tmp_path / "ward", tokenizer, validation=[], channel="all"
+    )
+    whole, append, n_left, read = write("whole"), _writer._append, [n_written], []
+
+    def fail(*arguments):
+        n_left[0] -= 1
+        if n_left[0] < 0:
+            raise Interrupted
+        return append(*arguments)
+
+    monkeypatch.setattr(_writer, "_append", fail)
+    with pytest.raises(Interrupted):
+        write("x")
+    n_left[0], load = 9, _writer.load_any
+    monkeypatch.setattr(
+        _writer, "load_any", lambda path, **o: read.append(path.name) or load(path, **o)
+    )
+    resumed = write("x")
+    assert resumed.records == whole.records
+    np.testing.assert_array_equal(resumed.train, whole.train)
+    assert read == (["a", "b"] if n_written < 3 else ["b"])
+
+
+def test_short_files_are_skipped_with_one_warning(two_leads, tokenizer, tmp_path):
+    _, _, signal = two_leads
+    for name, n_samples in {"a": 249, "b": 500, "c": 100}.items():
+        write_wfdb(tmp_path / "ward" / name, signal[:1, :n_samples])
+    with pytest.warns(UserWarning, match="2 records are skipped, .*: a is the first"):
+        corpus = write_corpus(
+            tmp_path / "x",
+            tmp_path / "ward",
+            tokenizer,
+            groups={"a": "p"},
+            validation=0,
+        )
+    assert leads_of(corpus) == [("b", "I")]
+    with pytest.raises(ValueError, match="All 1 records of source are shorter than"):
+        write_corpus(tmp_path / "y", tmp_path / "ward" / "a", tokenizer)
+
+
+# --- sampling rate, unit and lead of the tokenizer
+
+
+def test_another_rate_than_that_of_the_tokenizer_is_refused(ecg, tmp_path):
+    tokenizer = facts_tokenizer(ecg)
+    write_wfdb(tmp_path / "slow", ecg.data[:20].ravel(), fs=250)
+    with pytest.raises(
+        ValueError, match=r"fs=250.* fs=360.*\(fs=\).*resample__input_fs"
+    ):
+        write_corpus(tmp_path / "a", tmp_path / "slow", tokenizer)
+    options = {"validation": []}
+    read = write_corpus(tmp_path / "b", tmp_path / "slow", tokenizer, fs=360, **options)
+    assert (read.records[0]["fs"], read.records[0]["runs"]) == (360, [[0, 28]])
+    expected = load_wfdb(tmp_path / "slow", fs=360).data
+    tokens = read.vocabulary.decode(read.train)
+    np.testing.assert_array_equal(tokens, tokenizer.transform(expected))
+
+
+def test_windows_have_the_rate_that_the_tokenizer_is_set_to(ecg, tmp_path):
+    tokenizer = facts_tokenizer(ecg)
+    at_360 = Vocabulary.from_tokenizer(tokenizer)
+    tokenizer.set_params(resampler__input_fs=720)
+    fast = windows_from(ecg.data[:20].ravel(), fs=720, window_length=500)
+    corpus = write_corpus(tmp_path / "a", fast, tokenizer, validation=[])
+    vocabulary = corpus.vocabulary
+    assert (vocabulary.window_length, corpus.records[0]["fs"]) == (500, 720)
+    assert vocabulary.fingerprint == at_360.fingerprint
+    ids = corpus.train
+    for known in (vocabulary, at_360):  # the tokenizer gives the rate
+        assert known.decode_signal(ids, tokenizer).shape == (10, 500)
+    tokenizer.set_params(resampler__input_fs=360)
+    assert vocabulary.decode_signal(ids, tokenizer).shape == (10, 250)
+    assert vocabulary.decode_signal([4], tokenizer).shape == (1, 250)
+
+
+def test_voltages_are_converted_to_the_unit_of_the_tokenizer(ecg, tmp_path):
+    microvolts = Bunch(**ecg | {"data": 1000 * ecg.data, "unit": "µV"})
+    tokenizer = facts_tokenizer(microvolts, unit="µV")
+    one, two = (
+        write_corpus(tmp_path / name, source, tokenizer, validation=[])
+        for name, source in (("a", ecg), ("b", microvolts))
+    )
+    np.testing.assert_array_equal(one.train, two.train)
+    assert one.records == two.records
+    assert one.records[0]["unit"] == "µV"
+    pressure = Bunch(**ecg | {"unit": "mmHg"})
+    with pytest.raises(ValueError, match=r"unit='mmHg', but .* unit='µV'"):
+        write_corpus(tmp_path / "c", pressure, tokenizer)
+    with pytest.raises(ValueError, match="scale='record' scales files to"):
+        write_corpus(tmp_path / "d", ecg, tokenizer, scale="record")
+    with pytest.raises(TypeError, match="unit=nan: expected a str"):
+        write_corpus(tmp_path / "e", Bunch(**ecg | {"unit": np.nan}), tokenizer)
+
+
+def test_another_lead_than_that_of_the_tokenizer_is_refused(ecg, tmp_path):
+    tokenizer = facts_tokenizer(ecg, lead="V5")
+    with pytest.raises(ValueError, match=r"lead='MLII', but .* lead='V5'"):
+        write_corpus(tmp_path / "a", ecg, tokenizer)
+    any_lead = facts_tokenizer(ecg)
+    corpus = write_corpus(tmp_path / "a", ecg, any_lead, validation=[])
+    assert leads_of(corpus) == [("208", "MLII")]
+
+
+def test_the_corpus_stores_what_the_tokenizer_adds(ecg, tmp_path):
+    tokenizer = facts_tokenizer(ecg, lead="MLII")
+    corpus = write_corpus(tmp_path / "a", ecg.data, tokenizer, validation=[])
+    (entry,) = corpus.records
+    assert (entry["fs"], entry["unit"], entry["lead"]) == (360, "mV", "MLII")
+
+
+# --- patients
+
+
+def test_the_split_is_that_of_split_patients(ecg, tokenizer, tmp_path):
+    patients = np.repeat([f"p{i}" for i in range(20)], 2)
+    source = Bunch(
+        data=ecg.data[:40],
+        start=np.zeros(40, int),
+        record=np.array([f"r{i}" for i in range(40)]),
+        groups=patients,
+    )
+    for index, validation in enumerate([0.0, 0.3, ["p3", "p8"]]):
+        folder = tmp_path / str(index)
+        corpus = write_corpus(folder, source, tokenizer, validation=validation)
+        train, held_out = split_patients(patients, validation)
+        for rows, split in ((train, "train"), (held_out, "val")):
+            found = {e["group"] for e in corpus.records if e["split"] == split}
+            assert found == set(patients[rows])
+
+
+@pytest.mark.parametrize("groups", ["Ann", ["Ann"], {"Ann"}, 3])
+def test_groups_are_a_mapping(records, tokenizer, tmp_path, groups):
+    with pytest.raises(TypeError, match=r"groups=.*expected a mapping from the name"):
+        write_corpus(tmp_path / "a", records, tokenizer, groups=groups)
+
+
+# --- older files
+
+
+def test_files_of_version_1_are_read(records, tokenizer, vocabulary, tmp_path):
+    corpus = write_corpus(tmp_path / "a", records, tokenizer, validation=["p1"])
+    vocabulary.to_json(tmp_path / "vocabulary.json")
+    for path in (tmp_path / "a" / "corpus.json", tmp_path / "vocabulary.json"):
+        content = json.loads(path.read_text())
+        content["version"] = 1
+        inner = content.get("vocabulary", content)
+        inner["version"] = 1
+        del inner["n_leads"]
+        path.write_text(json.dumps(content))
+    found = read_corpus(tmp_path / "a")
+    assert (found.vocabulary, found.records) == (corpus.vocabulary, corpus.records)
+    assert Vocabulary.from_json(tmp_path / "vocabulary.json") == vocabulary
+
+
 # --- the formats of Hugging Face
 
 
@@ -793,14 +1105,33 @@ def test_a_dataset_leads_back_to_tokens(
         ]
         joined = np.concatenate([row["input_ids"] for row in rows])
         np.testing.assert_array_equal(joined, ids_of(corpus, entry))
+        all_tokens = expected_tokens(record, tokenizer)
         for row in rows:
             assert row["group"] == record.groups[0]
             tokens = corpus.vocabulary.decode(row["input_ids"])
             assert 0 < len(tokens) <= windows_per_row
             first = np.flatnonzero(record.start == row["start"])[0]
-            expected = expected_tokens(record, tokenizer)[first : first + len(tokens)]
+            expected = all_tokens[first : first + len(tokens)]
             np.testing.assert_array_equal(tokens, expected)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "d"]
+
+
+def test_a_dataset_has_a_column_of_leads(two_leads, tokenizer, tmp_path, offline):
+    datasets = pytest.importorskip("datasets", reason="needs the extra lm")
+    both, ecg, signal = two_leads
+    options = {"fs": 360, "unit": "mV", "record": "r"}
+    rows = windows_from(signal, lead=["I", "II"], leads="rows", **options)
+    for name, source, fitted, leads in (
+        ("rows", rows, tokenizer, ["I", "I", "II", "II"]),
+        ("axis", ecg, both, ["I, II"] * 2),
+        ("unknown", ecg.data[:, 0], tokenizer, [None] * 2),
+    ):
+        corpus = write_corpus(tmp_path / name, source, fitted, validation=[])
+        write_dataset(tmp_path / f"{name}-dataset", corpus)
+        loaded = datasets.load_from_disk(str(tmp_path / f"{name}-dataset"))["train"]
+        assert list(loaded["lead"]) == leads
+        joined = np.concatenate(loaded["input_ids"])
+        np.testing.assert_array_equal(joined, corpus.train)
 
 
 def test_auto_tokenizer_has_the_same_ids(vocabulary, tokenizer, ecg, tmp_path, offline):
@@ -856,6 +1187,8 @@ def test_real_records_make_the_round_trip(mitdb_home, tokenizer, tmp_path):
         {"tokens_per_window": 10**12},
         {"window_length": -1},
         {"window_length": "30"},
+        {"n_leads": 0},
+        {"n_leads": 2**30},
         {"fingerprint": 3},
     ],
 )
@@ -891,6 +1224,8 @@ def written(tmp_path_factory, records, tokenizer):
         {"fs": "250"},
         {"unit": []},
         {"lead": 1},
+        {"lead": ["I"]},
+        {"lead": ["I", "II"]},
         {"runs": [[0, 10**12]]},
         {"runs": [[0, 10**30]]},
         {"runs": [[0, True]]},
@@ -993,3 +1328,17 @@ def test_a_bunch_of_unequal_lengths_is_refused(tmp_path, ecg):
     cut = Bunch(**{**ecg, "record": ecg.record[:-1]})
     with pytest.raises(ValueError, match="inconsistent numbers"):
         write_corpus(tmp_path / "corpus", cut, quantizer)
+
+
+def test_records_of_all_devices_make_one_corpus(real_records, tmp_path):
+    options = {"channel": "all", "leads": "rows", "fs": 250, "window_seconds": 2}
+    ecg = load_wfdb(real_records, missing="drop", **options)
+    steps = Resampler(250, 250, unit="mV"), BinQuantizer(256)
+    tokenizer = make_pipeline(*steps).fit(ecg.data)
+    options = {"channel": "all", "fs": 250, "validation": []}
+    corpus = write_corpus(tmp_path / "corpus", real_records, tokenizer, **options)
+    assert {entry["record"] for entry in corpus.records} == set(ecg.record)
+    signal = corpus.vocabulary.decode_signal(corpus.train, tokenizer)
+    present = np.isfinite(signal).all(axis=1)
+    half_bin = np.ptp(ecg.data) / 512
+    np.testing.assert_allclose(signal[present], ecg.data, atol=1.001 * half_bin)

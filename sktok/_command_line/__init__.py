@@ -1,14 +1,19 @@
-"""The command line: WFDB records to tokens in files, and back.
+"""The command line: records of ECG to tokens in files, and back.
 
 `_parser` defines the arguments and imports nothing slow, `_commands` does the work, and
 `_facts` describes tokenizers and corpora.
 """
 
 import os
+import re
 import sys
 import warnings
 
 from sktok._command_line._parser import build_parser
+
+# Arguments that messages of Python functions advise, and their options here.
+_OPTIONS = {"channel": "--channel", "lead": "--channel", "fs": "--fs"}
+_OPTIONS |= {"missing": "--missing", "validation": "--validation"}
 
 
 def main(argv=None):
@@ -57,7 +62,11 @@ def _flush():
 
 
 def _one_line(error):
-    """The message of an error and its notes."""
+    """The message of an error, its notes, and the options that it is about."""
     message = str(error) or "There is not enough memory"
     parts = [message, *getattr(error, "__notes__", [])]
+    found = {name for part in parts for name in re.findall(r"\b(\w+)=", part)}
+    options = dict.fromkeys(o for name, o in _OPTIONS.items() if name in found)
+    if options:
+        parts.append(f"In the command line, see {' and '.join(options)}")
     return " ".join(". ".join(part.rstrip(".") for part in parts).split()) + "."

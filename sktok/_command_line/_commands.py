@@ -1,9 +1,12 @@
 """The commands. Each takes the arguments of the parser and prints its result."""
 
+import csv
 import json
 import math
 import re
 import tempfile
+import warnings
+from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,57 +16,75 @@ from tqdm import tqdm
 from sktok import __version__, make_tokenizer
 from sktok._command_line._facts import as_lines, corpus_facts, tokenizer_facts
 from sktok._files import whole_folder
+from sktok._steps import SignalFacts, reconcile, signal_facts, walk
 from sktok.corpus import read_corpus, write_corpus
 from sktok.corpus._reader import read_record, require_whole
-from sktok.datasets import load_wfdb
-from sktok.datasets._wfdb import LONGEST_GAPS, record_names
+from sktok.datasets import split_patients
+from sktok.datasets._leads import distinct_names
+from sktok.datasets._loaders import find_records, load_any
+from sktok.datasets._wfdb import LONGEST_GAPS
 from sktok.metrics import describe
 from sktok.persistence import load, save
 
 
 def fit(arguments):
-    """Train a tokenizer on records, and measure it on them and on test records."""
+    """Train a tokenizer on records, and measure it on them and on other records."""
     out = arguments.out
     if out.is_dir() or (out.exists() and not arguments.overwrite):
         raise FileExistsError(f"{out} exists: choose another name or give --overwrite.")
     _require_writable(out.parent)
-    paths = arguments.records + arguments.test
-    _require_distinct(paths)
-    ecg = _load_records(arguments, paths, arguments.window_length)
-    names = record_names(paths)[: len(arguments.records)]
-    n_train = np.isin(ecg.record, names).sum()  # the windows of --test follow
+    n_records = len(find_records(arguments.records))
+    records = dict(find_records(arguments.records + arguments.test))
+    ecg = _load_records(
+        arguments,
+        records,
+        window_length=arguments.window_length,
+        window_seconds=arguments.window_seconds,
+    )
+    train, held_out, test = _split(ecg, list(records)[:n_records], arguments.validation)
     tokenizer = make_tokenizer(
         arguments.block_size,
         arguments.n_tokens,
+        fs=ecg.fs,
+        unit=ecg.unit,
+        lead=_name_of_lead(_channel(arguments)),
         max_steps=arguments.max_steps,
         random_state=arguments.seed,
         verbose=arguments.verbose,
-    ).fit(ecg.data[:n_train])
+    ).fit(ecg.data[train])
     tokenizer.set_params(tokenize__verbose=0)
     save(tokenizer, out)
     print(as_lines(tokenizer_facts(out, tokenizer)))
-    train, test = slice(n_train), slice(n_train, None)
-    print(f"\nOn the training records:\n{_describe(tokenizer, ecg, train)}")
-    if arguments.test:
-        print(f"\nOn the records of --test:\n{_describe(tokenizer, ecg, test)}")
+    for title, rows in (
+        ("the training records", train),
+        ("the patients held out by --validation", held_out),
+        ("the records of --test", test),
+    ):
+        if len(ecg.data[rows]):
+            print(f"\nOn {title}:\n{_describe(tokenizer, ecg, rows)}")
 
 
 def tokenize(arguments):
     """Write the tokens of records as a corpus."""
-    _require_distinct(arguments.records)
-    names, held_out = record_names(arguments.records), arguments.validation_records
-    unknown = ", ".join(sorted(set(held_out or ()) - set(names)))
+    records = dict(find_records(arguments.records))
+    patients = _read_patients(arguments.patients, records) or {}
+    held_out = arguments.validation_records
+    unknown = ", ".join(sorted(set(held_out or ()) - set(records)))
     if unknown:
         raise ValueError(
             f"--validation-records names {unknown}, but the records are "
-            f"{', '.join(names)}."
+            f"{', '.join(records)}."
         )
+    if held_out:
+        held_out = [patients.get(record, record) for record in held_out]
     corpus = write_corpus(
         arguments.out,
-        arguments.records,
+        list(records.values()),
         _load_tokenizer(arguments.tokenizer),
         validation=held_out or arguments.validation,
-        channel=arguments.channel,
+        groups=patients,
+        channel=_channel(arguments),
+        fs=arguments.fs,
         scale=arguments.scale,
         verbose=arguments.verbose,
     )
@@ -79,8 +100,10 @@ def decode(arguments):
     names = tqdm(records, unit="record", disable=not arguments.verbose)
     with whole_folder(arguments.out) as staged:
         for name in names:
-            signal = _decoded(records[name], corpus, tokenizer)
-            _write_record(staged, name, records[name], signal)
+            entries = records[name]
+            _set_rate(tokenizer, entries[0]["fs"])
+            signals = _decoded(entries, corpus, tokenizer)
+            _write_record(staged, name, entries, signals)
     print(as_lines({"folder": str(arguments.out), "records": len(records)}))
 
 
@@ -95,7 +118,12 @@ def inspect(arguments):
         tokenizer = _load_tokenizer(path)
         facts = tokenizer_facts(path, tokenizer)
         if arguments.records:
-            ecg = _load_records(arguments, arguments.records, facts["window_length"])
+            ecg = _load_records(
+                arguments,
+                dict(find_records(arguments.records)),
+                leads="rows" if facts["n_leads"] == 1 else "axis",
+                window_length=facts["window_length"],
+            )
             description = _describe(tokenizer, ecg)
     if arguments.json:
         if description:
@@ -121,18 +149,86 @@ def _require_writable(folder):
         ) from error
 
 
-def _require_distinct(records):
-    seen = set()
-    for record in records:
-        if Path(record).resolve() in seen:
-            raise ValueError(f"The record {record} is named twice: name it once.")
-        seen.add(Path(record).resolve())
-
-
-def _load_records(arguments, paths, window_length):
-    names = "channel", "scale", "missing"
+def _load_records(arguments, records, *, leads="rows", **lengths):
+    """Load records, given by their names and paths, as a Bunch."""
+    names = "fs", "scale", "missing"
     options = {name: getattr(arguments, name) for name in names}
-    return load_wfdb(paths, window_length=window_length, **options)
+    options["channel"] = _channel(arguments)
+    groups = _read_patients(arguments.patients, records)
+    paths = list(records.values())
+    return load_any(paths, leads=leads, groups=groups, **lengths, **options)
+
+
+def _channel(arguments):
+    """The lead as it is, or several as a list."""
+    channel = arguments.channel or [0]
+    return channel if len(channel) > 1 else channel[0]
+
+
+def _read_patients(path, records):
+    """The patient of each record, from a CSV file; None without a file."""
+    if path is None:
+        return None
+    patients = {}
+    for record, patient in _read_pairs(path):
+        if record in records and patients.setdefault(record, patient) != patient:
+            raise ValueError(f"{path} gives two patients to record {record}.")
+    unnamed = [record for record in records if not patients.get(record)]
+    if unnamed:
+        raise ValueError(
+            f"{path} has no patient for {len(unnamed)} of {len(records)} records, "
+            f"{unnamed[0]} among them: add them to the file."
+        )
+    return patients
+
+
+def _read_pairs(path):
+    """Yield the columns record and patient of a CSV file."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        try:
+            header, *rows = csv.reader(file, skipinitialspace=True, strict=True)
+        except ValueError as error:
+            raise ValueError(f"{path} is empty or not UTF-8 text: {error}") from error
+        except csv.Error as error:
+            raise ValueError(f"{path} is not a CSV file: {error}") from error
+    header = [name.strip() for name in header]
+    absent = [name for name in ("record", "patient") if name not in header]
+    if absent:
+        raise ValueError(
+            f"{path} has no column {' and no column '.join(absent)}: give a CSV file "
+            "with the columns record and patient, separated by commas."
+        )
+    places = header.index("record"), header.index("patient")
+    for row in rows:
+        if len(row) > max(places):
+            yield tuple(row[place].strip() for place in places)
+
+
+def _split(ecg, records, validation):
+    """The rows of training, of held-out patients, and of all other records."""
+    rows = np.flatnonzero(np.isin(ecg.record, records))
+    train, held_out = (
+        rows[part] for part in split_patients(ecg.groups[rows], validation)
+    )
+    test = np.setdiff1d(np.arange(len(ecg.data)), rows)
+    if not len(train):
+        raise ValueError(
+            "There are no windows to train on: give longer training records, or a "
+            "smaller share to --validation."
+        )
+    both = ", ".join(sorted({*ecg.groups[train]} & {*ecg.groups[test]}))
+    if both:
+        warnings.warn(
+            f"--test holds records of training patients: {both}.", stacklevel=2
+        )
+    if len(train) == len(rows):  # the first rows: a slice takes no memory
+        train = slice(len(train))
+    return train, held_out, test
+
+
+def _name_of_lead(channel):
+    """The lead that a tokenizer is for, if a single one was chosen by its name."""
+    return channel if isinstance(channel, str) and channel != "all" else None
 
 
 def _load_tokenizer(path):
@@ -150,55 +246,99 @@ def _load_tokenizer(path):
 
 def _describe(tokenizer, ecg, rows=slice(None)):
     """Describe the tokenizer on rows of a Bunch."""
-    X, groups = ecg.data[rows], ecg.record[rows]
-    return describe(tokenizer, X, fs=ecg.fs, unit=ecg.unit, groups=groups)
+    leads, groups = ecg.lead[rows], ecg.groups[rows]
+    for lead in np.unique(leads, axis=0).tolist():
+        lead = lead if isinstance(lead, str) else tuple(lead)
+        reconcile(tokenizer, SignalFacts(ecg.fs, ecg.unit, lead))
+    if leads.ndim == 1 and len(np.unique(leads)) > 1:  # each lead has its own mean
+        pairs = zip(groups, leads, strict=True)
+        groups = np.array([f"{group}, {lead}" for group, lead in pairs])
+    return describe(tokenizer, ecg.data[rows], fs=ecg.fs, unit=ecg.unit, groups=groups)
 
 
-def _by_wfdb_name(records):
-    """The records of a corpus by names that WFDB allows."""
-    names = {}
-    for record in records:
-        name = re.sub(r"[^\w-]+", "_", record["record"], flags=re.ASCII)
-        if name in names:
+def _by_wfdb_name(entries):
+    """The entries of a corpus by names of records that WFDB allows."""
+    names, originals = defaultdict(list), {}
+    for entry in entries:
+        record = entry["record"]
+        name = re.sub(r"[^\w-]+", "_", record, flags=re.ASCII)
+        if originals.setdefault(name, record) != record:
             raise ValueError(
-                f"The records {names[name]['record']} and {record['record']} would "
-                f"both be written as {name}: put them into two corpora."
+                f"The records {originals[name]} and {record} would both be written as "
+                f"{name}: put them into two corpora."
             )
-        if record["fs"] is None:
+        if entry["fs"] is None:
             raise ValueError(
                 "The corpus does not store the sampling frequency of record "
-                f"{record['record']}: use sktok.corpus.Vocabulary.decode_signal."
+                f"{record}: use sktok.corpus.Vocabulary.decode_signal."
             )
-        names[name] = record
+        names[name].append(entry)
     return names
 
 
-def _decoded(record, corpus, tokenizer):
-    """The signal of a record, with NaN where it has no windows."""
-    ids, _, starts = read_record(corpus, record)
-    windows = corpus.vocabulary.decode_signal(ids, tokenizer)
-    n_samples = int(starts.max()) + windows.shape[1]
-    is_possible = starts.min() >= 0 and n_samples - windows.size <= LONGEST_GAPS
-    fault = f"The windows of record {record['record']} have impossible positions"
+def _set_rate(tokenizer, fs):
+    """Let a tokenizer decode windows at a rate, if it resamples them."""
+    if signal_facts(tokenizer).fs not in (None, fs):
+        step = next(step for step in walk(tokenizer) if hasattr(step, "input_fs"))
+        step.set_params(input_fs=fs)
+
+
+def _decoded(entries, corpus, tokenizer):
+    """The signals of a record, (n_samples, n_leads), NaN where there are no windows."""
+    n_leads, length = corpus.vocabulary.n_leads, corpus.vocabulary.window_length
+    record, fs = entries[0]["record"], entries[0]["fs"]
+    runs = [run for entry in entries for run in entry["runs"]]
+    n_samples = max(first + n * length for first, n in runs)
+    n_missing = n_samples * len(entries) - sum(n for _, n in runs) * length
+    is_possible = (
+        min(first for first, _ in runs) >= 0
+        and n_missing * n_leads <= LONGEST_GAPS
+        and all(entry["fs"] == fs for entry in entries)
+    )
+    fault = f"The windows of record {record} have impossible positions or rates"
     require_whole(is_possible, fault)
-    signal = np.full(n_samples, np.nan)
-    signal[starts[:, np.newaxis] + np.arange(windows.shape[1])] = windows
-    return signal
+    signals = np.full((n_samples, len(entries) * n_leads), np.nan)
+    for first, entry in enumerate(entries):
+        ids, _, starts = read_record(corpus, entry)
+        windows = corpus.vocabulary.decode_signal(ids, tokenizer)
+        is_length = windows.shape[-1] == length
+        require_whole(is_length, f"The windows of record {record} have another rate")
+        windows = windows.reshape(len(starts), n_leads, length)
+        columns = slice(first * n_leads, (first + 1) * n_leads)
+        samples = starts[:, np.newaxis] + np.arange(length)
+        signals[samples, columns] = windows.swapaxes(1, 2)
+    return signals
 
 
-def _write_record(folder, name, record, signal):
+def _write_record(folder, name, entries, signals):
     """Write a WFDB record with the finest steps that 16 bits allow."""
     import wfdb
 
-    is_empty = np.isnan(signal).all()  # wfdb finds no steps for it
+    n_leads = signals.shape[1] // len(entries)
+    leads = [lead for entry in entries for lead in _leads_of(entry, n_leads)]
+    units = [entry["unit"] or "NU" for entry in entries for _ in range(n_leads)]
+    fmt = ["16"] * len(leads)
+    # wfdb finds no steps for a lead without a valid sample.
+    limits = np.nan_to_num([np.fmin.reduce(signals), np.fmax.reduce(signals)])
+    steps = wfdb.Record(p_signal=limits, n_sig=len(leads), fmt=fmt)
+    gains, baselines = steps.calc_adc_params()
     wfdb.wrsamp(
         name,
-        fs=record["fs"],
-        units=[record["unit"] or "NU"],  # WFDB's "no unit"
-        sig_name=[record["lead"] or "ECG"],
-        p_signal=signal[:, np.newaxis],
-        fmt=["16"],
-        **({"adc_gain": [1.0], "baseline": [0]} if is_empty else {}),
+        fs=entries[0]["fs"],
+        units=[re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", "_", unit) for unit in units],
+        sig_name=distinct_names(leads),
+        p_signal=signals,
+        fmt=fmt,
+        adc_gain=gains,
+        baseline=baselines,
         comments=[f"decoded from tokens by sktok {__version__}"],
         write_dir=str(folder),
     )
+
+
+def _leads_of(entry, n_leads):
+    """The names of the leads of an entry, without characters that WFDB forbids."""
+    leads = entry["lead"] if isinstance(entry["lead"], list) else [entry["lead"]]
+    leads = leads if len(leads) == n_leads else leads * n_leads
+    leads = [re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", lead or "") for lead in leads]
+    return [lead.strip() or "ECG" for lead in leads]

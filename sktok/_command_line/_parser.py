@@ -6,6 +6,8 @@ answered at once.
 """
 
 import argparse
+import contextlib
+import math
 import sys
 from functools import partial
 from inspect import cleandoc
@@ -20,8 +22,8 @@ def build_parser():
     """The parser; the arguments that it returns name their `command`."""
     parser = argparse.ArgumentParser(
         prog="sktok",
-        description="Turn ECG in WFDB records into tokens for a language model, and "
-        "tokens back into WFDB records.",
+        description="Turn ECG in WFDB records and EDF files into tokens for a language "
+        "model, and tokens back into WFDB records.",
         epilog="`sktok COMMAND --help` describes a command and has an example. Results "
         "go to the standard output, progress and errors to the standard error. Exit "
         "codes: 0 done, 1 wrong files or content, 2 wrong usage, 130 interrupted.",
@@ -41,17 +43,20 @@ def build_parser():
 
 
 def fit(parser):
-    """Train the recommended tokenizer (sktok.make_tokenizer) on WFDB records.
+    """Train the recommended tokenizer (sktok.make_tokenizer) on records of ECG.
 
     Writes FILE, which `tokenize`, `decode` and sktok.persistence.load read; it
-    loads without executing code. Prints rate and distortion on the training
-    records. No patient is held out: to measure them on unseen patients, name their
-    records by --test.
+    loads without executing code. FILE keeps the sampling rate and unit of the
+    records, and the lead if --channel names one. Prints rate and distortion on the
+    training records. To measure them on unseen patients, hold out a share of the
+    patients by --validation, or name records by --test.
 
     All records are held in memory. For larger archives, see sktok.streaming.
 
-    example:
+    examples:
       sktok fit mitdb/101 mitdb/106 --test mitdb/100 --out ecg.skops
+      sktok fit ward --channel II --fs 250 --window-seconds 2 --patients ward.csv
+        --validation 0.1 --out ecg.skops
     """
     _add_records(parser, "+")
     _add_missing(parser)
@@ -60,58 +65,72 @@ def fit(parser):
     add("--overwrite", action="store_true", help="replace FILE if it exists")
     text = "records to evaluate the tokenizer on; they are not trained on"
     add("--test", nargs="+", default=[], metavar="RECORD", help=text)
+    text = (
+        "approximate share of the patients to hold out and to evaluate the tokenizer "
+        "on; `tokenize` with the same share puts them into val.bin (default: 0)"
+    )
+    add("--validation", type=float, default=0.0, metavar="SHARE", help=text)
     for name, kind, default, meaning in (
         ("--block-size", _count, 10, "samples in a block, which becomes a token"),
         ("--n-tokens", partial(_count, least=2), 256, "size of the vocabulary"),
-        ("--window-length", _count, 250, "samples that are tokenized together"),
         ("--max-steps", _auto_or_count, "auto", "training steps; auto: by data size"),
         ("--seed", partial(_count, least=0), 0, "seed of the training"),
     ):
         text = f"{meaning} (default: %(default)s)"
         add(name, type=kind, default=default, metavar="N", help=text)
+    add = parser.add_mutually_exclusive_group().add_argument
+    text = "samples that are tokenized together (default: 250)"
+    add("--window-length", type=_count, metavar="N", help=text)
+    text = "their duration in seconds, instead"
+    add("--window-seconds", type=_positive, metavar="S", help=text)
 
 
 def tokenize(parser):
-    """Turn WFDB records into the corpus of a language model.
+    """Turn records of ECG into the corpus of a language model.
 
     Writes FOLDER, as sktok.corpus.write_corpus does: train.bin and val.bin, the ids
     of the records in sequence, flat uint16 (or uint32) for numpy.memmap;
-    corpus.json, the vocabulary; and records.jsonl, the position of each record. A
-    window with invalid samples becomes <missing>. `decode` and
+    corpus.json, the vocabulary; and records.jsonl, the position of each lead of
+    each record. A window with invalid samples becomes <missing>. `decode` and
     sktok.corpus.read_corpus read the folder.
 
     FOLDER must not exist. It appears when it is complete. To continue after an
     interruption, run the same command again.
 
-    A tokenizer does not store its sampling frequency: use records with that of the
-    training records. Each record counts as one patient: if patients have several,
-    use write_corpus with groups=.
+    Records need the sampling rate of the training records: --fs resamples others.
+    Each record counts as one patient: if patients have several, name them by
+    --patients.
 
-    example:
+    examples:
       sktok tokenize mitdb/100 --tokenizer ecg.skops --out corpus
+      sktok tokenize ward --channel all --fs 250 --patients ward.csv
+        --validation 0.1 --tokenizer ecg.skops --out corpus
     """
     _add_records(parser, "+")
     _add_tokenizer(parser)
     _add_output(parser, "FOLDER")
     add = parser.add_mutually_exclusive_group().add_argument
     text = (
-        "approximate share of the records that go to val.bin, chosen by a hash of "
-        "their names (default: %(default)s)"
+        "approximate share of the patients whose records go to val.bin, chosen by a "
+        "hash of their names (default: 0)"
     )
     add("--validation", type=float, default=0.0, metavar="SHARE", help=text)
-    text = "names of the records for val.bin, or paths if two records share a name"
+    text = (
+        "names of the records for val.bin, or paths if two records share a name; all "
+        "records of their patients go there"
+    )
     add("--validation-records", nargs="+", metavar="NAME", help=text)
 
 
 def decode(parser):
     """Turn a corpus of tokens back into WFDB records.
 
-    Writes FOLDER, with one WFDB record for each record of the corpus: one lead in
-    16 bits, with the name, unit and sampling frequency of the original. Characters
-    that WFDB does not allow in names become _. Sample i corresponds to sample i of
-    the original. Samples of missing windows are invalid (NaN). After --scale
-    record, values are from 0 to 1, because a corpus does not store the limits of
-    each record.
+    Writes FOLDER, with one WFDB record for each record of the corpus: its leads in
+    16 bits, with their names, unit and sampling rate. Characters that WFDB does not
+    allow in names of records become _. Sample i corresponds to sample i of the
+    original, at the rate of the corpus. Samples of missing windows are invalid
+    (NaN). After --scale record, values are from 0 to 1, because a corpus does not
+    store the limits of each record.
 
     FOLDER must not exist. It appears when it is complete.
 
@@ -127,9 +146,9 @@ def decode(parser):
 def inspect(parser):
     """Show the properties of a tokenizer or of a corpus.
 
-    For a tokenizer: vocabulary, windows and training; with records, also rate,
-    distortion and warnings on these records. For a corpus: vocabulary, records and
-    patients. Prints text, or JSON, and writes nothing.
+    For a tokenizer: vocabulary, windows, sampling rate, unit, lead and training;
+    with records, also rate, distortion and warnings on these records. For a corpus:
+    vocabulary, records, leads and patients. Prints text, or JSON; writes nothing.
 
     examples:
       sktok inspect ecg.skops
@@ -146,10 +165,24 @@ def inspect(parser):
 def _add_records(parser, nargs):
     """Records, and how they are read."""
     add = parser.add_argument
-    text = "path of a WFDB record, without extension"
+    text = (
+        "a WFDB record (its header or its path without extension), an EDF file, a "
+        'folder of these, or a quoted pattern such as "ward/*.edf"'
+    )
     add("records", nargs=nargs, metavar="RECORD", help=text)
-    text = "name of the lead, or its index from 0 (default: %(default)s)"
-    add("--channel", type=_name_or_index, default=0, metavar="LEAD", help=text)
+    text = (
+        "name of the lead, or its index from 0 (default: 0), or `all`; may be repeated "
+        "for several leads, which are tokenized one by one, or together if the "
+        "tokenizer takes several"
+    )
+    add("--channel", type=_name_or_index, action="append", metavar="LEAD", help=text)
+    text = "sampling rate to which records are resampled (default: keep their rate)"
+    add("--fs", type=_positive, metavar="HZ", help=text)
+    text = (
+        "CSV file with the columns record and patient, for patients with several "
+        "records (default: each record is a patient)"
+    )
+    add("--patients", type=Path, metavar="FILE", help=text)
     text = (
         "scale each record to [0, 1] by its smallest and largest sample; use a "
         "tokenizer with the option that it was trained with (default: keep the unit)"
@@ -185,6 +218,15 @@ def _count(text, least=1):
 
 def _auto_or_count(text):
     return text if text == "auto" else _count(text)
+
+
+def _positive(text):
+    """A finite number above 0, an int if it is whole."""
+    with contextlib.suppress(ValueError):
+        number = float(text)
+        if 0 < number < math.inf:
+            return int(number) if number.is_integer() else number
+    raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
 
 
 def _name_or_index(text):

@@ -6,9 +6,9 @@ one for validation, with no patient in both; :func:`read_corpus` maps them into 
 :func:`write_dataset` and :func:`write_auto_tokenizer` write the same ids for the
 libraries of Hugging Face.
 
-The ids of a record are those of its windows in order, between ``<bos>`` and ``<eos>``.
-A window with invalid samples is a single ``<missing>``, and ``<sep>`` marks a gap in
-time. Files and folders take their names when they are complete.
+The ids of a lead of a record are those of its windows in order, between ``<bos>`` and
+``<eos>``. A window with invalid samples is a single ``<missing>``, and ``<sep>`` marks
+a gap in time. Files and folders take their names when they are complete.
 """
 
 from sktok.corpus._hugging_face import write_auto_tokenizer, write_dataset

@@ -23,7 +23,7 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
         Folder that `write_corpus` wrote, or result of `read_corpus`.
 
     windows_per_row : int, default=20
-        Largest number of windows in a row. Rows do not cross records or gaps.
+        Largest number of windows in a row. Rows do not cross records, leads or gaps.
 
     verbose : int, default=0
         Whether to show progress bars.
@@ -48,8 +48,9 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
     Notes
     -----
     The rows of the splits ``train`` and ``val`` have the columns ``input_ids``,
-    ``record``, ``start`` (the first sample) and ``group`` (the patient). The
-    concatenated ``input_ids`` of the rows of a record are its ids in the flat files.
+    ``record``, ``lead`` (its name, or the names of several separated by ", ", or null
+    if unknown), ``start`` (the first sample) and ``group`` (the patient). The
+    concatenated ``input_ids`` of the rows of a lead are its ids in the flat files.
 
     Examples
     --------
@@ -76,7 +77,11 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
     corpus = corpus if isinstance(corpus, Mapping) else read_corpus(corpus)
     ids, text = datasets.List(datasets.Value("uint32")), datasets.Value("string")
     features = datasets.Features(
-        input_ids=ids, record=text, start=datasets.Value("int64"), group=text
+        input_ids=ids,
+        record=text,
+        lead=text,
+        start=datasets.Value("int64"),
+        group=text,
     )
     with whole_folder(folder) as staged, ExitStack() as afterwards:
         if not (verbose or datasets.are_progress_bars_disabled()):
@@ -97,16 +102,18 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
 
 
 def _rows_of(entry, corpus, windows_per_row):
-    """The rows of a record: ids, record, first sample, patient."""
+    """The rows of an entry: ids, record, lead, first sample, patient."""
     ids, places, samples = read_record(corpus, entry)
     within_run = np.concatenate([np.arange(n) for _, n in entry["runs"]])
     first = np.flatnonzero(within_run % windows_per_row == 0)  # window of each row
     # A run begins with <bos> or <sep>, which belongs to its first row.
     cuts = places[first] - (within_run[first] == 0)
     rows = np.split(ids, cuts[1:])
+    lead = entry["lead"]
     return {
         "input_ids": rows,
         "record": [entry["record"]] * len(rows),
+        "lead": [", ".join(lead) if isinstance(lead, list) else lead] * len(rows),
         "start": samples[first].tolist(),
         "group": [entry["group"]] * len(rows),
     }

@@ -7,12 +7,11 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from sktok._files import parse_json, read_json
-from sktok.corpus._vocabulary import FORMAT_VERSION, Vocabulary
+from sktok.corpus._vocabulary import READABLE_VERSIONS, Vocabulary
 
 JOURNAL = "records.jsonl"
 SPLITS = ("train", "val")
-_TYPES = {"record": str, "group": str, "fs": float | None}
-_TYPES |= {"unit": str | None, "lead": str | None}
+_TYPES = {"record": str, "group": str, "fs": float | None, "unit": str | None}
 
 
 def read_corpus(folder):
@@ -27,11 +26,13 @@ def read_corpus(folder):
     -------
     Bunch
         ``train`` and ``val``, ids as read-only arrays on the disk; ``vocabulary``, a
-        :class:`Vocabulary`; and ``records``, a dict for each record in the order of
-        writing: its name ``record``, its patient ``group``, its ``split``, the index
-        ``first`` of its first id in the split, its number of ids ``n_ids``, its
-        ``runs``, the first sample and the number of windows of each stretch without a
-        gap, and its ``fs``, ``unit`` and ``lead``, or None.
+        :class:`Vocabulary`; and ``records``, a dict for each lead of each record in the
+        order of writing: the name ``record`` of the record, its patient ``group``, its
+        ``split``, the index ``first`` of its first id in the split, its number of ids
+        ``n_ids``, its ``runs``, the first sample and the number of windows of each
+        stretch without a gap, and its ``fs``, ``unit`` and ``lead``, or None. If the
+        tokenizer takes windows of several leads, there is one dict for each record, and
+        ``lead`` is the list of their names.
 
     Raises
     ------
@@ -63,9 +64,9 @@ def read_corpus(folder):
     """
     folder = Path(folder)
     path = folder / "corpus.json"
-    settings = read_json(path, expected="sktok.corpus", version=FORMAT_VERSION)
-    records, n_ids, _ = read_journal(folder)
+    settings = read_json(path, expected="sktok.corpus", version=READABLE_VERSIONS)
     vocabulary = Vocabulary._from_dict(settings.get("vocabulary"), path)
+    records, n_ids, _ = read_journal(folder, vocabulary.n_leads)
     dtype = vocabulary.dtype
     if settings.get("dtype") != dtype.str:
         raise ValueError(
@@ -81,8 +82,16 @@ def read_corpus(folder):
     return corpus
 
 
-def read_journal(folder):
+def read_journal(folder, n_leads):
     """The entries of the complete lines of the journal, and what they count.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the corpus.
+
+    n_leads : int
+        Number of leads of each entry.
 
     Returns
     -------
@@ -100,7 +109,7 @@ def read_journal(folder):
     entries, n_ids = [], dict.fromkeys(SPLITS, 0)
     for number, line in enumerate(content.splitlines(), 1):
         entry = parse_json(line, path)
-        is_next = _is_entry(entry) and entry["first"] == n_ids[entry["split"]]
+        is_next = is_entry(entry, n_leads) and entry["first"] == n_ids[entry["split"]]
         require_whole(is_next, f"Line {number} of {path} does not describe a record")
         n_ids[entry["split"]] += entry["n_ids"]
         entries.append(entry)
@@ -108,12 +117,12 @@ def read_journal(folder):
 
 
 def read_record(corpus, entry):
-    """Read the ids of a record.
+    """Read the ids of an entry.
 
     Returns
     -------
     ids : ndarray of int
-        The ids of the record.
+        The ids of the entry.
 
     places, samples : ndarray of int
         For each window, the index of its first id, and of its first sample.
@@ -134,13 +143,14 @@ def require_whole(is_whole, fault):
         raise ValueError(f"{fault}: the corpus is damaged. Write it again.")
 
 
-def _is_entry(entry):
+def is_entry(entry, n_leads):
     """Whether a line of the journal has the right types and possible numbers."""
     try:
         runs = entry["runs"]
         numbers = [entry["first"], entry["n_ids"], *chain(*runs)]
         return (
             all(isinstance(entry[key], kind) for key, kind in _TYPES.items())
+            and _is_lead(entry["lead"], n_leads)
             and entry["split"] in SPLITS
             and all(type(n) is int and abs(n) < 2**63 for n in numbers)
             and all(n_windows > 0 for _, n_windows in runs)
@@ -149,3 +159,11 @@ def _is_entry(entry):
         )
     except (KeyError, TypeError, ValueError):
         return False
+
+
+def _is_lead(lead, n_leads):
+    """Whether this is the name of a lead, a list of the names of several, or None."""
+    if lead is None or n_leads == 1:
+        return isinstance(lead, str | None)
+    names = lead if isinstance(lead, list) else []
+    return len(names) == n_leads and all(isinstance(name, str) for name in names)

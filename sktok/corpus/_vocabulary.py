@@ -12,10 +12,11 @@ from sktok._rows import (
     require_int,
     validate_tokens,
 )
-from sktok._steps import unwrap, vocabulary_size
+from sktok._steps import unwrap, vocabulary_size, window_shape
 from sktok.corpus._fingerprint import fingerprint
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # version 1 has windows of one lead only
 _SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<sep>", "<missing>")
 
 
@@ -36,11 +37,15 @@ class Vocabulary:
         Number of tokens per window.
 
     window_length : int
-        Number of samples per window.
+        Number of samples per window of one lead.
 
     fingerprint : str
         Hash that identifies the tokenizer. It depends on everything that changes
         tokens or their meaning, and on nothing else.
+
+    n_leads : int, default=1
+        Number of leads per window. The tokens of a window are those of its leads, one
+        lead after the other.
 
     Attributes
     ----------
@@ -51,7 +56,7 @@ class Vocabulary:
     ------
     ValueError
         If a size is not an int of at least 1, if ids do not fit into 32 bits, or if a
-        window has more than 2**24 samples or tokens.
+        window has more than 2**24 samples, leads or tokens.
 
     See Also
     --------
@@ -81,11 +86,13 @@ class Vocabulary:
     tokens_per_window: int
     window_length: int
     fingerprint: str
+    n_leads: int = 1
 
     pad_id, bos_id, eos_id, sep_id, missing_id = range(len(_SPECIAL_TOKENS))
 
     def __post_init__(self):
-        most = {"tokens_per_window": LONGEST_WINDOW, "window_length": LONGEST_WINDOW}
+        sizes = "tokens_per_window", "window_length", "n_leads"
+        most = dict.fromkeys(sizes, LONGEST_WINDOW)
         most["n_tokens"] = 2**32 - len(_SPECIAL_TOKENS)  # ids have 32 bits
         for name, high in most.items():
             size = require_int(name, getattr(self, name), 1, high)
@@ -115,8 +122,9 @@ class Vocabulary:
         """
         tokenizer = unwrap(tokenizer)
         tokens_per_window = len(tokenizer.get_feature_names_out())
-        sizes = vocabulary_size(tokenizer), tokens_per_window, tokenizer.n_features_in_
-        return cls(*sizes, fingerprint(tokenizer))
+        n_leads, window_length = window_shape(tokenizer)
+        sizes = vocabulary_size(tokenizer), tokens_per_window, window_length
+        return cls(*sizes, fingerprint(tokenizer), n_leads)
 
     def __len__(self):
         """Return the number of ids, including special tokens."""
@@ -200,12 +208,15 @@ class Vocabulary:
             Ids, as for `decode`.
 
         tokenizer : transformer or Pipeline
-            The fitted tokenizer of this vocabulary.
+            The fitted tokenizer of this vocabulary. If it was set to another sampling
+            rate since, the windows have that rate.
 
         Returns
         -------
-        windows : ndarray of shape (n_windows, window_length)
-            The reconstruction, in the unit of the signal; NaN for missing windows.
+        windows : ndarray of shape (n_windows, window_length) or \
+                (n_windows, n_leads, window_length)
+            The reconstruction, in the unit of the signal; NaN for missing windows. They
+            have an axis of leads if there are several.
 
         Raises
         ------
@@ -214,10 +225,13 @@ class Vocabulary:
         """
         self.check(tokenizer)
         tokens = self.decode(ids)
-        windows = np.full((len(tokens), self.window_length), np.nan)
+        n_leads, window_length = window_shape(tokenizer)
+        shape = (n_leads, window_length) if n_leads > 1 else (window_length,)
+        windows = np.full((len(tokens), *shape), np.nan)
         present = (tokens >= 0).all(axis=1)
         if present.any():
-            windows[present] = tokenizer.inverse_transform(tokens[present])
+            found = tokenizer.inverse_transform(tokens[present])
+            windows[present] = np.reshape(found, (-1, *shape))
         return windows
 
     def check(self, tokenizer):
@@ -275,7 +289,8 @@ class Vocabulary:
         ValueError
             If the file is not a vocabulary, or has another version of the format.
         """
-        content = read_json(path, expected="sktok.vocabulary", version=FORMAT_VERSION)
+        readable = {"expected": "sktok.vocabulary", "version": READABLE_VERSIONS}
+        content = read_json(path, **readable)
         return cls._from_dict(content, path)
 
     @classmethod
@@ -284,6 +299,8 @@ class Vocabulary:
         try:
             if tuple(content["special_tokens"]) != _SPECIAL_TOKENS:
                 raise ValueError(f"special tokens {content['special_tokens']}")
+            if content.get("version") == 1:
+                content = {**content, "n_leads": 1}
             return cls(**{name: content[name] for name in cls.__dataclass_fields__})
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(

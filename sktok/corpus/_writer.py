@@ -1,19 +1,24 @@
 """Write a corpus, record by record, so that an interrupted call can be continued."""
 
-import hashlib
 import json
 import warnings
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 import numpy as np
 from sklearn.utils import check_array
 from tqdm import tqdm
 
 from sktok._files import read_json, sync, whole_folder, write_json
-from sktok._rows import FLOATS, is_number, require_fs, require_int
-from sktok.corpus._reader import JOURNAL, SPLITS, read_corpus, read_journal
+from sktok._rows import FLOATS, require_fs, require_int
+from sktok._steps import SignalFacts, input_shape, reconcile, signal_facts
+from sktok.corpus._reader import JOURNAL, SPLITS, is_entry, read_corpus, read_journal
 from sktok.corpus._sources import iterate_records
 from sktok.corpus._vocabulary import FORMAT_VERSION, Vocabulary
+from sktok.datasets._loaders import load_any
+from sktok.datasets._patients import is_validation, validate_share
+from sktok.datasets._windows import TooShortError
 
 
 def write_corpus(
@@ -24,6 +29,7 @@ def write_corpus(
     validation=0.1,
     groups=None,
     channel=0,
+    fs=None,
     scale=None,
     verbose=0,
 ):
@@ -36,37 +42,55 @@ def write_corpus(
     are written. After an interruption, the same call continues with the records whose
     names are not written yet.
 
+    Each lead of a record is a sequence of its own, from ``<bos>`` to ``<eos>``, with
+    the same record name and patient. If the tokenizer takes windows of several leads,
+    the leads of a record are one sequence.
+
+    The sampling rate, unit and lead of the records are compared with those of the
+    tokenizer, if both are known (see :class:`sktok.Resampler`): voltages are converted
+    to its unit, and anything else that differs raises an error.
+
     Parameters
     ----------
     folder : path-like
         Name of the folder, which must not exist.
 
     source : path-like, Bunch, array-like, or iterable of these
-        Records. A path-like is a WFDB record: the path of its files without extension,
-        named as by :func:`sktok.datasets.load_wfdb`. A Bunch is the result of a loader
-        of :mod:`sktok.datasets`, with one or more records. An array (n_windows,
-        window_length) is one record, named by its position. All single windows are one
-        record, named by the position of the first of them.
+        Records. A path-like is a WFDB record or an EDF file, a folder of these, or a
+        pattern, as in :func:`sktok.datasets.load_wfdb`, which also says how they are
+        named. Records that are shorter than a window are skipped. A Bunch is the result
+        of a loader of :mod:`sktok.datasets`, with one or more records. An array
+        (n_windows, window_length), or (n_windows, n_leads, window_length) if the
+        tokenizer takes several leads, is one record, named by its position. All single
+        windows are one record, named by the position of the first of them.
 
     tokenizer : transformer or Pipeline
-        A fitted tokenizer.
+        A fitted tokenizer, for windows of one lead or of several. Records of several
+        leads for a tokenizer of one lead are given as files, or as a Bunch that was
+        loaded with ``leads="rows"``.
 
     validation : float or collection of str, default=0.1
         The patients whose records are written to ``val.bin``: an approximate share,
         chosen by a hash of their names, so the split of a patient never changes; or
-        the names of the patients.
+        the names of the patients. :func:`sktok.datasets.split_patients` gives the same
+        split, to fit a tokenizer to the patients of ``train.bin`` only.
 
-    groups : dict of str to str or None, default=None
+    groups : mapping of str to str or None, default=None
         The patient of each record, by the name of the record, for patients with several
         records. Other records have the patient that a Bunch names, or are patients of
         their own.
 
-    channel : int or str, default=0
-        The lead of WFDB records, as in :func:`sktok.datasets.load_wfdb`.
+    channel : int, str or sequence of these, default=0
+        The lead of files, or several leads, or "all", as in
+        :func:`sktok.datasets.load_wfdb`. A tokenizer of one lead encodes them one by
+        one.
+
+    fs : float or None, default=None
+        Sampling rate in Hz to which files are resampled when they are read, as in
+        :func:`sktok.datasets.load_wfdb`. `None` keeps the rate.
 
     scale : {None, "record"}, default=None
-        Whether to scale each WFDB record to [0, 1], as in
-        :func:`sktok.datasets.load_wfdb`.
+        Whether to scale each file to [0, 1], as in :func:`sktok.datasets.load_wfdb`.
 
     verbose : int, default=0
         Whether to show a progress bar.
@@ -84,16 +108,25 @@ def write_corpus(
         If the disk is full: written records are kept; run the command again to
         continue. If another process is writing this corpus.
     ValueError
-        If the source holds no record; if a record has no windows or another window
-        length; if two records have the same name, or differ in sampling frequency or
-        unit; if `groups` names an unknown record; or if an interrupted call had other
-        settings, or its files are damaged.
+        If the source holds no record; if a record has no windows, or windows of another
+        shape; if two records have the same name and lead, or differ in sampling
+        frequency or unit; if a record has another sampling frequency or lead than the
+        tokenizer, or a unit that cannot be converted; if a record has two patients; if
+        `groups` names an unknown record; or if an interrupted call had other settings,
+        or its files are damaged.
     TypeError
-        If windows are not numbers.
+        If windows are not numbers, or `groups` is not a mapping.
+
+    Warns
+    -----
+    UserWarning
+        If files are skipped because they are shorter than a window, if `validation`
+        names patients without records, or if a share leaves a split empty.
 
     See Also
     --------
     read_corpus : Read a corpus.
+    sktok.datasets.split_patients : Split windows by patient in the same way.
     write_dataset : Convert a corpus to a dataset of Hugging Face.
 
     Examples
@@ -111,110 +144,205 @@ def write_corpus(
     (10802,)
     """
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
-    validation = _validate_share(validation)
-    if not isinstance(channel, str):
-        channel = require_int("channel", channel, 0)
+    validation = validate_share(validation)
+    groups = _validate_groups(groups)
+    require_fs(fs)
+    fs = None if fs is None else float(fs)
+    reading = {"channel": _validate_channel(channel), "fs": fs, "scale": scale}
+    _require_same_scale(scale, tokenizer)
     settings = {
         "format": "sktok.corpus",
         "version": FORMAT_VERSION,
         "dtype": vocabulary.dtype.str,
         "validation": validation,
-        "channel": channel,
-        "scale": scale,
+        **reading,
         "vocabulary": vocabulary._as_dict(),
     }
-    groups = {str(record): str(group) for record, group in (groups or {}).items()}
-    records = iterate_records(source, channel, scale, vocabulary.window_length)
-    total = len(source) if isinstance(source, list | tuple) else None
-    records = tqdm(records, total=total, unit="record", disable=not verbose)
+    short = []
+    read = partial(_read_file, reading=reading, vocabulary=vocabulary, short=short)
     with whole_folder(folder, resume=True) as staged:
-        written, seen = _resume(staged, settings), set()
-        for record, group, load in records:
-            if record in seen:
-                raise ValueError(f"source holds two records of the name {record!r}.")
-            seen.add(record)
+        written = _resume(staged, settings, vocabulary.n_leads)
+        whole = _whole_records(written)
+        records = iterate_records(source, read, whole, vocabulary.n_leads)
+        total = len(source) if isinstance(source, list | tuple) else None
+        records = tqdm(records, total=total, unit="record", disable=not verbose)
+        seen = {}
+        for record, group, parts in records:
             group = groups.get(record, group)
-            if record not in written:
-                facts, ids = _encode_record(record, load(), tokenizer, vocabulary)
+            for lead, ecg in parts:
+                lead = signal_facts(tokenizer).lead if lead is None else lead
+                _require_new(record, lead, group, seen)
+                if (record, lead) in written:
+                    _require_same_patient(written[record, lead], group, staged)
+                    continue
+                facts, ids = _encode_record(record, lead, ecg, tokenizer, vocabulary)
                 _require_same_units(record, facts, written.values())
-                split = _split_of(group, validation)
+                split = SPLITS[is_validation(group, validation)]
                 entry = {"record": record, "group": group, "split": split, **facts}
-                written[record] = _append(staged, entry, ids)
-            elif written[record]["group"] != group:
-                raise ValueError(
-                    f"An interrupted call assigned record {record} to patient "
-                    f"{written[record]['group']}, this call to patient {group}: use "
-                    f"the same groups, or delete {staged}."
-                )
-        _require_all_records(seen, written, groups, staged)
+                _append(staged, entry, ids, vocabulary.n_leads)
+                written[record, lead] = entry
+        _require_all_records(seen, short, written, groups, staged)
     corpus = read_corpus(folder)
+    _warn_of_short_records(short)
     _warn_of_unintended_split(corpus.records, validation)
     return corpus
 
 
-def _validate_share(validation):
-    """`validation` as JSON stores it: a float, or a sorted list of names."""
-    if is_number(validation) and 0 <= validation <= 1:
-        return float(validation)
-    if not isinstance(validation, str) and isinstance(validation, Iterable):
-        return sorted(map(str, validation))
-    raise ValueError(
-        f"validation={validation!r}: expected a share from 0 to 1, or a collection of "
-        "patients such as ['100', '103']."
-    )
+# --- settings
 
 
-def _split_of(group, validation):
-    """The split of a patient: always the same for the same name."""
-    if isinstance(validation, float):
-        digest = hashlib.sha256(group.encode()).digest()
-        return SPLITS[int.from_bytes(digest[:8]) < validation * 2**64]
-    return SPLITS[group in validation]
+def _validate_groups(groups):
+    """`groups` as a dict of str to str."""
+    if groups is None:
+        return {}
+    if not isinstance(groups, Mapping):
+        raise TypeError(
+            f"groups={groups!r}: expected a mapping from the name of a record to its "
+            "patient, such as {'100': 'Ann', '101': 'Ann'}, or None."
+        )
+    return {str(record): str(group) for record, group in groups.items()}
 
 
-def _encode_record(record, ecg, tokenizer, vocabulary):
-    """The facts of a record for the journal, and its ids."""
+def _validate_channel(channel):
+    """`channel` as JSON stores it: an int, a str, or a list of these."""
+    if not isinstance(channel, str | bytes) and isinstance(channel, Iterable):
+        return [_validate_index_or_name(item) for item in channel]
+    return _validate_index_or_name(channel)
+
+
+def _validate_index_or_name(channel):
+    return channel if isinstance(channel, str) else require_int("channel", channel, 0)
+
+
+def _require_same_scale(scale, tokenizer):
+    """Raise if files lose the unit that the tokenizer needs."""
+    unit = signal_facts(tokenizer).unit
+    if scale == "record" and unit is not None:
+        raise ValueError(
+            f"scale='record' scales files to [0, 1], but the tokenizer takes {unit}: "
+            "leave scale out, or fit a tokenizer without unit= to scaled records."
+        )
+
+
+# --- records
+
+
+def _read_file(record, path, *, reading, vocabulary, short):
+    """The windows of a file; None if it is too short, whose name goes to `short`."""
+    leads = "rows" if vocabulary.n_leads == 1 else "axis"
+    shape = {"window_length": vocabulary.window_length, "leads": leads}
     try:
-        windows = _validate_windows(ecg["data"], vocabulary.window_length)
-        tokens = np.full((len(windows), vocabulary.tokens_per_window), -1)
-        present = ~np.isnan(windows).any(axis=1)
-        if present.any():
-            tokens[present] = tokenizer.transform(windows[present])
+        return load_any(path, missing="keep", **shape, **reading)
+    except TooShortError:
+        short.append(record)
+        return None
+
+
+def _require_new(record, lead, group, seen):
+    """Raise if a lead comes twice, or a record has two patients.
+
+    `seen` holds the patient and the leads of each record.
+    """
+    patient, leads = seen.setdefault(record, (group, set()))
+    if lead in leads:
+        which = "" if lead is None else f" and lead {lead!r}"
+        raise ValueError(f"source holds two records of the name {record!r}{which}.")
+    if patient != group:
+        raise ValueError(
+            f"Record {record} has windows of the patients {patient} and {group}, "
+            "expected one patient."
+        )
+    leads.add(lead)
+
+
+def _require_same_patient(entry, group, staged):
+    """Raise if an interrupted call assigned a record to another patient."""
+    if entry["group"] != group:
+        raise ValueError(
+            f"An interrupted call assigned record {entry['record']} to patient "
+            f"{entry['group']}, this call to patient {group}: use the same groups, or "
+            f"delete {staged}."
+        )
+
+
+def _encode_record(record, lead, ecg, tokenizer, vocabulary):
+    """The facts of a lead of a record for the journal, and its ids."""
+    try:
+        facts, factor = reconcile(tokenizer, _facts_of(ecg, lead))
+        windows = _validate_windows(ecg["data"], vocabulary)
+        tokens = _tokenize(windows, factor, tokenizer, vocabulary)
         start = np.arange(len(windows)) * vocabulary.window_length
         start = np.asarray(ecg.get("start", start))
         start = start.astype(np.int64, casting="same_kind")
-        require_fs(ecg.get("fs"))
     except (TypeError, ValueError) as error:
         error.add_note(f"The error is in record {record}.")
         raise
-    is_gap = np.diff(start) != vocabulary.window_length
-    first = np.append(0, np.flatnonzero(is_gap) + 1)  # window of each run
-    ids = [[vocabulary.bos_id]]
-    for run in np.split(tokens, first[1:]):
-        ids += [vocabulary.encode(run), [vocabulary.sep_id]]
-    ids[-1] = [vocabulary.eos_id]
-    n_windows = np.diff(first, append=len(start))
-    fs, unit, lead = (ecg.get(key) for key in ("fs", "unit", "lead"))
-    facts = {
-        "runs": np.column_stack([start[first], n_windows]).tolist(),
-        "unit": None if unit is None else str(unit),
-        "fs": None if fs is None else float(fs),
-        "lead": None if lead is None else str(lead[0]),
-    }
-    return facts, np.concatenate(ids).astype(vocabulary.dtype, copy=False)
+    runs, ids = _join_runs(tokens, start, vocabulary)
+    fs = None if facts.fs is None else float(facts.fs)
+    return {"runs": runs, **facts._replace(fs=fs)._asdict()}, ids
 
 
-def _validate_windows(windows, length):
-    """Windows as floats, NaN where samples are masked."""
+def _validate_windows(windows, vocabulary):
+    """Windows as floats, (n_windows, n_leads, window_length); NaN where masked."""
     dtype = np.asarray(windows).dtype
     if dtype.kind in "cmM":
         raise TypeError(f"The windows have dtype {dtype}, expected real numbers.")
     if np.ma.isMaskedArray(windows):
         windows = windows.astype(np.float64).filled(np.nan)
-    windows = check_array(windows, dtype=FLOATS, ensure_all_finite="allow-nan")
-    if windows.shape[1] != length:
-        raise ValueError(f"Windows have {windows.shape[1]} samples, expected {length}.")
-    return windows
+    n_leads, length = vocabulary.n_leads, vocabulary.window_length
+    windows = check_array(
+        windows,
+        dtype=FLOATS,
+        ensure_all_finite="allow-nan",
+        ensure_2d=n_leads == 1,
+        allow_nd=n_leads > 1 or np.ndim(windows) == 3,
+    )
+    shape = windows.shape[1:]
+    if len(shape) == 2 and shape[0] != n_leads == 1:
+        raise ValueError(
+            f"Windows have {shape[0]} leads, but the tokenizer takes one: give each "
+            "lead rows of its own (leads='rows' in the loaders)."
+        )
+    if n_leads > 1 and shape[:-1] != (n_leads,):
+        raise ValueError(
+            f"Windows have the shape {windows.shape}, expected (n_windows, {n_leads}, "
+            f"{length}): the tokenizer takes {n_leads} leads together."
+        )
+    if shape[-1] != length:
+        raise ValueError(f"Windows have {shape[-1]} samples, expected {length}.")
+    return windows.reshape(-1, n_leads, length)
+
+
+def _facts_of(ecg, lead):
+    """What a source says of a record."""
+    fs, unit = ecg.get("fs"), ecg.get("unit")
+    require_fs(fs)
+    if not isinstance(unit, str | None):
+        raise TypeError(f"unit={unit!r}: expected a str, or None.")
+    return SignalFacts(fs, unit, lead)
+
+
+def _tokenize(windows, factor, tokenizer, vocabulary):
+    """The tokens of windows, -1 where a window has invalid samples."""
+    tokens = np.full((len(windows), vocabulary.tokens_per_window), -1)
+    present = ~np.isnan(windows).any(axis=(1, 2))
+    if present.any():
+        rows = windows[present].reshape(-1, *input_shape(tokenizer))
+        tokens[present] = tokenizer.transform(rows * factor if factor != 1 else rows)
+    return tokens
+
+
+def _join_runs(tokens, start, vocabulary):
+    """The runs of windows without a gap, and their ids with special tokens."""
+    is_gap = np.diff(start) != vocabulary.window_length
+    first = np.append(0, np.flatnonzero(is_gap) + 1)  # window of each run
+    n_windows = np.diff(first, append=len(start))
+    ids = [[vocabulary.bos_id]]
+    for run in np.split(tokens, first[1:]):
+        ids += [vocabulary.encode(run), [vocabulary.sep_id]]
+    ids[-1] = [vocabulary.eos_id]
+    runs = np.column_stack([start[first], n_windows]).tolist()
+    return runs, np.concatenate(ids).astype(vocabulary.dtype, copy=False)
 
 
 def _require_same_units(record, facts, entries):
@@ -228,28 +356,37 @@ def _require_same_units(record, facts, entries):
             )
 
 
-def _append(staged, entry, ids):
+# --- files
+
+
+def _append(staged, entry, ids, n_leads):
     """Write ids to the disk, and then the complete entry to the journal."""
     path = staged / f"{entry['split']}.bin"
     entry |= {"first": path.stat().st_size // ids.itemsize, "n_ids": len(ids)}
+    if isinstance(entry["lead"], tuple):
+        entry["lead"] = list(entry["lead"])
+    if not is_entry(entry, n_leads):  # would be taken for a damaged line
+        raise ValueError(f"Record {entry['record']} cannot be described: {entry}.")
     line = (json.dumps(entry) + "\n").encode()
     for file, content in ((path, ids.tobytes()), (staged / JOURNAL, line)):
         with open(file, "ab") as opened:
             opened.write(content)
             sync(opened)
-    return entry
 
 
-def _resume(staged, settings):
-    """The entries that an interrupted call wrote; an incomplete record is cut off."""
+def _resume(staged, settings, n_leads):
+    """The entries that an interrupted call wrote, by record and lead.
+
+    An incomplete entry is cut off.
+    """
     (staged / JOURNAL).touch()
-    entries, n_ids, n_bytes = read_journal(staged)
+    entries, n_ids, n_bytes = read_journal(staged, n_leads)
     path = staged / "corpus.json"
     if not entries:
         for file in staged.iterdir():
             file.unlink()
         write_json(path, settings)
-    found = read_json(path, expected="sktok.corpus", version=FORMAT_VERSION)
+    found = read_json(path, expected="sktok.corpus", version=(FORMAT_VERSION,))
     other = [key for key in settings if found.get(key) != settings[key]]
     if other:
         raise ValueError(
@@ -263,21 +400,59 @@ def _resume(staged, settings):
             if file.tell() < size:
                 raise ValueError(f"{file.name} is too short: delete {staged}.")
             file.truncate(size)
-    return {entry["record"]: entry for entry in entries}
+    return {_key(entry): entry for entry in entries}
 
 
-def _require_all_records(seen, written, groups, staged):
+def _key(entry):
+    """The record and the lead of an entry."""
+    lead = entry["lead"]
+    return entry["record"], tuple(lead) if isinstance(lead, list) else lead
+
+
+def _whole_records(written):
+    """The written leads of each record; the last record may lack some."""
+    leads, record = defaultdict(list), None
+    for record, lead in written:
+        leads[record].append(lead)
+    leads.pop(record, None)
+    return dict(leads)
+
+
+def _require_all_records(seen, short, written, groups, staged):
     """Raise if the source has no record, or lacks one that is written or named."""
+    if not seen and short:
+        raise ValueError(
+            f"All {len(short)} records of source are shorter than a window, {short[0]} "
+            "among them: fit a tokenizer to shorter windows."
+        )
     if not seen:
         raise ValueError("source holds no record: give at least one.")
-    for who, names, advice in (
-        ("An interrupted call wrote", written, f"give all, or delete {staged}"),
-        ("groups names", groups, "use the names that `source` describes"),
+    absent = {record for record, lead in written if lead not in _leads(record, seen)}
+    for who, unknown, advice in (
+        ("An interrupted call wrote", absent, f"give all, or delete {staged}"),
+        (
+            "groups names",
+            set(groups) - set(seen) - set(short),
+            "use the names that `source` describes",
+        ),
     ):
-        unknown = ", ".join(sorted(set(names) - seen))
         if unknown:
-            message = f"{who} the records {unknown}, which source does not hold"
-            raise ValueError(f"{message}: {advice}.")
+            message = f"{who} the records {', '.join(sorted(unknown))}, which source"
+            raise ValueError(f"{message} does not hold: {advice}.")
+
+
+def _leads(record, seen):
+    _, leads = seen.get(record, (None, ()))
+    return leads
+
+
+def _warn_of_short_records(short):
+    if short:
+        warnings.warn(
+            f"{len(short)} records are skipped, because they are shorter than a "
+            f"window: {short[0]} is the first.",
+            stacklevel=3,
+        )
 
 
 def _warn_of_unintended_split(entries, validation):

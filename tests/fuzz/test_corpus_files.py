@@ -22,6 +22,7 @@ SOURCE = Bunch(
     record=np.repeat(["a", "b", "../../etc/passwd"], 4),
     groups=np.repeat(["p", "q", "/etc/passwd"], 4),
     start=np.tile([0, 4, 100, 104], 3),
+    lead=np.repeat(["I", "I", "II", "é"], [4, 2, 2, 4]),
     fs=250.0,
     unit="mV",
 )
