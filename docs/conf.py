@@ -50,6 +50,7 @@ sphinx_gallery_conf = {
                 "bins_or_codebook",
                 "search_by_patient",
                 "scale_tokens",
+                "own_folder",
                 "own_record",
                 "own_network",
                 "corpus",

@@ -2,11 +2,12 @@
 
 import math
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
 _LARGEST_FACTOR = 10_000  # of upsampling and downsampling
+_LARGEST_DEVIATION = 1e-6  # of a rate; that of a quartz is larger
 _HALF_WIDTH = 10  # of the filter, in samples at the lower of the two rates
 
 
@@ -36,7 +37,7 @@ def resample(samples, input_fs, output_fs, n_output=None):
     Raises
     ------
     ValueError
-        If the ratio of the rates is not a ratio of two integers up to 10,000.
+        If the rates have no ratio of two integers up to 10,000, within a millionth.
     """
     up, down = rate_ratio(input_fs, output_fs)
     if n_output is None:
@@ -57,16 +58,19 @@ def resample(samples, input_fs, output_fs, n_output=None):
 
 
 def rate_ratio(input_fs, output_fs):
-    """``output_fs / input_fs`` as two integers without common divisor."""
-    exact = float(output_fs) / float(input_fs)
-    ratio = Fraction(exact).limit_denominator(_LARGEST_FACTOR)
-    is_close = ratio and abs(float(ratio) / exact - 1) < 1e-9
-    if not is_close or ratio.numerator > _LARGEST_FACTOR:
+    """``output_fs / input_fs`` as two integers without common divisor.
+
+    Odd ratios are rounded, by less than the clocks of recorders deviate.
+    """
+    low, high = sorted(map(float, (input_fs, output_fs)))
+    ratio = Fraction(low / high).limit_denominator(_LARGEST_FACTOR)
+    if abs(ratio * high / low - 1) > _LARGEST_DEVIATION:
         raise ValueError(
             f"The rates {input_fs} and {output_fs} Hz have no ratio of two integers up "
             f"to {_LARGEST_FACTOR:,}, which resampling needs: choose another rate."
         )
-    return ratio.numerator, ratio.denominator
+    up, down = ratio.numerator, ratio.denominator
+    return (up, down) if input_fs > output_fs else (down, up)
 
 
 def resampled_length(n_samples, input_fs, output_fs):
@@ -91,7 +95,7 @@ def _resample_finite(samples, up, down, n_output):
     return resampled[..., first : first + n_output] + level
 
 
-@cache
+@lru_cache(maxsize=32)
 def _kernel(up, down):
     """A low-pass filter at ``up`` times the input rate, as `resample_poly` has it.
 

@@ -45,6 +45,9 @@ class Resampler(WindowTransformerMixin, Estimator):
     duration_ : float
         Duration of the windows seen in `fit`, in seconds.
 
+    output_shape_ : tuple of int
+        Shape of the windows that `transform` returns, at the rate `output_fs`.
+
     row_shape_ : tuple of int
         Shape of the windows that `transform` takes, at the rate `input_fs`.
 
@@ -115,8 +118,8 @@ class Resampler(WindowTransformerMixin, Estimator):
         Raises
         ------
         ValueError
-            If the ratio of the rates is not a ratio of two integers up to 10,000, or
-            the number of leads is not that of `lead`.
+            If the rates have no ratio of two integers up to 10,000, within a millionth,
+            or the number of leads is not that of `lead`.
         """
         self._reset()
         rate_ratio(self.input_fs, self.output_fs)

@@ -20,16 +20,17 @@ def to_onnx(tokenizer, folder):
 
     The folder will contain ``encoder.onnx``, from ``windows`` to ``tokens``, and
     ``decoder.onnx``, from ``tokens`` to ``windows``. Windows are float32, in the
-    signal's unit, of shape (n_windows, window_length); tokens are int64, of shape
-    (n_windows, n_tokens_per_window). The number of windows is free. The folder appears
-    once both files are complete.
+    signal's unit, of shape (n_windows, window_length) or (n_windows, n_leads,
+    window_length); tokens are int64, of shape (n_windows, n_tokens_per_window). The
+    number of windows is free. The folder appears once both files are complete.
 
     Parameters
     ----------
     tokenizer : Pipeline, search or ConvAETokenizer
         Fitted, as from :func:`sktok.make_tokenizer` or
         :func:`sktok.make_paper_tokenizer`: the steps are `AmplitudeScaler`,
-        `BlockSegmenter`, `ConvAETokenizer`, quantisers or ``'passthrough'``. Of a
+        `BlockSegmenter`, `ConvAETokenizer`, quantisers, ``'passthrough'`` or a
+        `Resampler` that does not change the rate. Of a
         search, ``best_estimator_`` is written. For a `ConvAETokenizer` alone,
         ``windows`` are rows of blocks as in `fit`.
 

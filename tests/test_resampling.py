@@ -12,7 +12,9 @@ from sktok._polyphase import resample, resampled_length
 from sktok.datasets import load_ecg
 from sktok.export import to_onnx
 
-RATES = st.sampled_from([100, 125, 128, 250, 257, 300, 360, 500, 1000, 62.5, 333.25])
+RATES = st.sampled_from(
+    [100, 128, 250, 257, 300, 360, 500, 1000, 62.5, 511.93, 1e3 / 3]
+)
 UP_AND_DOWN = [(360, 500), (500, 250), (128, 250), (360, 250), (250, 360)]
 
 
@@ -120,7 +122,7 @@ def test_it_needs_no_fit():
 def test_impossible_rates_and_names_are_refused():
     X = np.zeros((2, 3, 100))
     with pytest.raises(ValueError, match="no ratio of two integers"):
-        Resampler(360, 250.123456).fit(X)
+        Resampler(360, 0.01).fit(X)
     with pytest.raises(ValueError, match="lead names the 2 leads I, II"):
         Resampler(360, 250, lead=["I", "II"]).fit(X)
     Resampler(360, 250, lead=["I", "II", "V1"]).fit(X)

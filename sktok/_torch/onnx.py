@@ -123,7 +123,8 @@ def module_of(step, name):
             return module(step)
     raise TypeError(
         f"{name}={type(step).__name__} cannot be exported: expected AmplitudeScaler, "
-        "BlockSegmenter, ConvAETokenizer, a quantiser, 'passthrough' or a Pipeline."
+        "BlockSegmenter, ConvAETokenizer, Resampler, a quantiser, 'passthrough' or a "
+        "Pipeline."
     )
 
 
