@@ -292,6 +292,12 @@ class BinQuantizer(BaseQuantizer):
     def tokens_per_block(self, dim):
         return 1 if self._has_digits() else dim
 
+    def _resize(self, row_shape):
+        if self._has_digits():
+            return super()._resize(row_shape)
+        self._set_row_shape(row_shape)  # each value has its own token
+        return (self._tokens_per_window(),)
+
     def latent_dim_for(self, block_size):
         return len(self.n_bins) if isinstance(self.n_bins, tuple) else 1
 

@@ -175,7 +175,10 @@ class TokenizerDescription:
         if self.n_leads > 1:
             windows = f"{self.n_windows} of {self.n_leads} leads of "
             windows += f"{self.window_length} samples"
-        facts = {"{:g} Hz": self.fs, "{}": self.unit, "lead {}": self.lead}
+        lead, label = self.lead, "lead {}"
+        if isinstance(lead, tuple):
+            lead, label = ", ".join(lead), "leads {}"
+        facts = {"{:g} Hz": self.fs, "{}": self.unit, label: lead}
         known = (text.format(fact) for text, fact in facts.items() if fact)
         rows = [
             ("windows", ", ".join([windows, *known])),
