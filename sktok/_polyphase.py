@@ -120,7 +120,14 @@ def _interpolated(samples, is_invalid):
 
 
 def _is_next_to(is_invalid, up, down, n_output):
-    """Whether a resampled sample lies at or next to an invalid sample."""
-    before = np.minimum(np.arange(n_output) * down // up, len(is_invalid) - 1)
-    after = np.minimum(-(-np.arange(n_output) * down // up), len(is_invalid) - 1)
-    return is_invalid[before] | is_invalid[after]
+    """Whether a resampled sample stands for an invalid sample, or lies next to one.
+
+    Each input sample is between the `first` and the `last` of some output sample, so
+    that no gap is lost.
+    """
+    places, most = np.arange(n_output) * down / up, len(is_invalid) - 1
+    reach = max(0.0, (down / up - 1) / 2)
+    first = np.clip(np.floor(places - reach), 0, most).astype(int)
+    last = np.clip(np.ceil(places + reach), 0, most).astype(int)
+    n_invalid = np.concatenate([[0], np.cumsum(is_invalid)])  # before each sample
+    return n_invalid[last + 1] > n_invalid[first]

@@ -11,6 +11,7 @@ from sktok._estimator import Estimator, feature_names, names_by_lead
 from sktok._polyphase import rate_ratio, resample, resampled_length
 from sktok._rows import WINDOWS, require_finite, validate_inverse, validate_windows
 from sktok._sklearn_compat import Interval, WindowTransformerMixin, _fit_context
+from sktok._steps import as_lead
 
 
 class Resampler(WindowTransformerMixin, Estimator):
@@ -31,7 +32,7 @@ class Resampler(WindowTransformerMixin, Estimator):
         Sampling rate of the windows in Hz. May be set after `fit`.
 
     output_fs : float
-        Sampling rate after `transform`, in Hz.
+        Sampling rate after `transform`, in Hz. After `fit`, it changes nothing.
 
     unit : str or None, default=None
         Unit of the windows, such as ``"mV"``; `None` if it is not known.
@@ -44,6 +45,9 @@ class Resampler(WindowTransformerMixin, Estimator):
     ----------
     duration_ : float
         Duration of the windows seen in `fit`, in seconds.
+
+    output_fs_ : float
+        The `output_fs` used in `fit`.
 
     output_shape_ : tuple of int
         Shape of the windows that `transform` returns, at the rate `output_fs`.
@@ -87,7 +91,7 @@ class Resampler(WindowTransformerMixin, Estimator):
         "input_fs": [Interval(Real, 0, None, closed="neither")],
         "output_fs": [Interval(Real, 0, None, closed="neither")],
         "unit": [str, None],
-        "lead": [str, "array-like", None],
+        "lead": "no_validation",
     }
     _row_kinds = WINDOWS
 
@@ -120,8 +124,11 @@ class Resampler(WindowTransformerMixin, Estimator):
         ValueError
             If the rates have no ratio of two integers up to 10,000, within a millionth,
             or the number of leads is not that of `lead`.
+        TypeError
+            If `lead` is neither a name nor a sequence of names.
         """
         self._reset()
+        as_lead(self.lead)
         rate_ratio(self.input_fs, self.output_fs)
         X = validate_windows(self, X, reset=True)
         self._check_leads(X.shape[1:-1])
@@ -137,7 +144,7 @@ class Resampler(WindowTransformerMixin, Estimator):
     def row_shape_(self, shape):
         *leads, n_samples = shape
         n_output = resampled_length(n_samples, self.input_fs, self.output_fs)
-        self.output_shape_ = *leads, n_output
+        self.output_fs_, self.output_shape_ = self.output_fs, (*leads, n_output)
         self.duration_ = n_samples / self.input_fs
 
     @property
@@ -150,13 +157,13 @@ class Resampler(WindowTransformerMixin, Estimator):
         """Do nothing: it follows from `row_shape_`."""
 
     def _check_leads(self, leads):
-        if self.lead is None or isinstance(self.lead, str):
-            return
-        if leads != (len(self.lead),):
+        lead = as_lead(self.lead)
+        if isinstance(lead, tuple) and leads != (len(lead),):
             raise ValueError(
-                f"lead names the {len(self.lead)} leads {', '.join(self.lead)}, but "
-                f"windows of X have the shape {self.row_shape_}, expected "
-                f"({len(self.lead)}, window_length): give a name for each lead."
+                f"lead names the {len(lead)} leads {', '.join(lead)}, but windows of X "
+                f"have the shape {self.row_shape_}, expected ({len(lead)}, "
+                "window_length): give a name for each lead, and put the Resampler "
+                "before a GainShapeTokenizer, which encodes leads one by one."
             )
 
     def __sklearn_is_fitted__(self):
@@ -183,9 +190,11 @@ class Resampler(WindowTransformerMixin, Estimator):
             If the windows have another shape than `row_shape_`, or are so large that
             the result overflows.
         """
+        self._validate_params()  # input_fs may be set after `fit`
         X = validate_windows(self, X, reset=False)
+        output_fs = getattr(self, "output_fs_", self.output_fs)
         shape = getattr(self, "output_shape_", (None,))
-        return self._resampled(X, self.input_fs, self.output_fs, shape[-1])
+        return self._resampled(X, self.input_fs, output_fs, shape[-1])
 
     @in_slices
     def inverse_transform(self, X):
@@ -211,10 +220,12 @@ class Resampler(WindowTransformerMixin, Estimator):
             If the windows have another shape than `transform` returns, or are so large
             that the result overflows.
         """
+        self._validate_params()
         row_shape = getattr(self, "output_shape_", np.shape(X)[1:])
         X = validate_inverse(self, X, row_shape)
+        output_fs = getattr(self, "output_fs_", self.output_fs)
         shape = self.row_shape_ if hasattr(self, "output_shape_") else (None,)
-        return self._resampled(X, self.output_fs, self.input_fs, shape[-1])
+        return self._resampled(X, output_fs, self.input_fs, shape[-1])
 
     def _resampled(self, X, input_fs, output_fs, n_output):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -246,17 +257,17 @@ class Resampler(WindowTransformerMixin, Estimator):
 
     def _export_functions(self):
         """`transform` and its inverse for tensors of rows, for ONNX."""
-        if self.input_fs != self.output_fs:
+        if self.input_fs != self.output_fs_:
             raise TypeError(
-                f"Resampler from {self.input_fs} to {self.output_fs} Hz cannot be "
+                f"Resampler from {self.input_fs} to {self.output_fs_} Hz cannot be "
                 "exported: export the tokenizer with input_fs=output_fs, and resample "
                 "the signal before."
             )
         return (lambda x: x), (lambda x: x)
 
     def _fingerprint_state(self):
-        shape = getattr(self, "output_shape_", None)
-        return {"output_fs": self.output_fs, "output_shape_": shape}
+        names = "output_fs_", "output_shape_"
+        return {name: getattr(self, name, None) for name in names}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -160,9 +160,10 @@ def require_int(name, value, low=1, high=2**32):
 
 
 def require_fs(fs):
-    """Raise unless `fs` is None or a number above 0."""
+    """`fs` as a Python number, or None; raise unless it is above 0."""
     if fs is not None and not (is_number(fs) and 0 < fs < math.inf):
         raise ValueError(f"fs={fs!r}: expected a number above 0 (Hz), or None.")
+    return fs.item() if isinstance(fs, np.generic) else fs  # small types overflow
 
 
 def validate_interval(name, interval):

@@ -7,6 +7,8 @@ hold another tokenizer as `tokenizer_`, as `GainShapeTokenizer` does.
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from sktok._rows import WINDOWS
 from sktok._units import conversion
 
@@ -87,11 +89,25 @@ def signal_facts(tokenizer):
 
 
 def as_lead(lead):
-    """A lead as `SignalFacts` holds it: a name, a tuple of several names, or None."""
+    """A lead as `SignalFacts` holds it: a name, a tuple of several names, or None.
+
+    `lead` may also be that of a Bunch, which repeats the names for each window.
+    """
     if lead is None or isinstance(lead, str):
         return lead
-    names = tuple(map(str, lead))
-    return names if len(names) > 1 else names[0]
+    names = np.asarray(lead)
+    if names.ndim == 2 and (names == names[:1]).all():
+        names = names[0]
+    is_text = all(isinstance(name, str) for name in names.flat)
+    if names.ndim != 1 or not (names.size and is_text):
+        raise TypeError(f"lead={lead!r}: expected a name, or a sequence of names.")
+    distinct = dict.fromkeys(map(str, names))
+    if 1 < len(distinct) < len(names):
+        raise ValueError(
+            f"lead names {', '.join(distinct)}, some of them several times: name each "
+            "lead once, or leave lead= out for a tokenizer of any lead."
+        )
+    return tuple(distinct) if len(distinct) > 1 else next(iter(distinct))
 
 
 def reconcile(tokenizer, facts):
@@ -112,8 +128,8 @@ def reconcile(tokenizer, facts):
     """
     expected = signal_facts(tokenizer)
     remedies = {
-        "fs": "resample the signal when it is loaded (fs=), or let the tokenizer "
-        f"resample it by set_params(resample__input_fs={facts.fs})",
+        "fs": "resample the signal when it is loaded (fs=)"
+        + _rate_remedy(tokenizer, facts.fs),
         "unit": "convert the signal",
         "lead": "choose this lead, or fit a tokenizer without lead= for any lead",
     }
@@ -130,6 +146,26 @@ def reconcile(tokenizer, facts):
             )
     known = (b if a is None else a for a, b in zip(facts, expected, strict=True))
     return SignalFacts(*known), 1.0 if factor is None else factor
+
+
+def _rate_remedy(tokenizer, fs):
+    """How to let a tokenizer resample the signal, if its first step does so."""
+    if not hasattr(first_step(tokenizer), "input_fs"):
+        return ""
+    names = unwrap(tokenizer).get_params()
+    name = next(name for name in names if name.rpartition("__")[2] == "input_fs")
+    owner = "" if unwrap(tokenizer) is tokenizer else "best_estimator_."
+    return f", or let the tokenizer resample it by {owner}set_params({name}={fs})"
+
+
+def require_unit_kept(tokenizer, scale):
+    """Raise if a signal is scaled to [0, 1] and the tokenizer takes another unit."""
+    unit = signal_facts(tokenizer).unit
+    if scale == "record" and unit is not None:
+        raise ValueError(
+            f"scale='record' scales records to [0, 1], but the tokenizer takes {unit}: "
+            "leave scale out, or fit a tokenizer without unit= to scaled records."
+        )
 
 
 def _is_same_rate(found, wanted):

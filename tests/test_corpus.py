@@ -461,7 +461,7 @@ def test_a_loader_gives_the_same_as_its_records(records, tokenizer, tmp_path):
 def test_plain_arrays_are_records(ecg, tokenizer, tmp_path):
     arrays = (ecg.data[i : i + 10] for i in (0, 10))
     corpus = write_corpus(
-        tmp_path / "a", arrays, tokenizer, groups={"1": "x"}, validation=["x"]
+        tmp_path / "a", arrays, tokenizer, groups={0: 0, "1": "x"}, validation=["x"]
     )
     assert [(e["record"], e["group"]) for e in corpus.records] == [
         ("0", "0"),
@@ -510,13 +510,24 @@ def test_records_of_another_rate_or_unit_are_refused(records, tokenizer, tmp_pat
     assert {(e["fs"], e["unit"]) for e in corpus.records} == {(360, "mV")}
 
 
-def test_groups_of_no_record_are_refused(records, tokenizer, tmp_path):
-    with pytest.raises(ValueError, match="groups names the records 0, which source"):
+def test_groups_name_all_records_and_may_name_others(records, tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="groups has no patient for record r0: name"):
         write_corpus(tmp_path / "a", records, tokenizer, groups={0: "p"}, validation=0)
+    groups = {f"r{i}": f"q{i % 3}" for i in range(9)}
     corpus = write_corpus(
-        tmp_path / "b", records, tokenizer, groups={"r5": "p1"}, validation=["p1"]
+        tmp_path / "b", records, tokenizer, groups=groups, validation=["q1"]
     )
-    assert [e["group"] for e in corpus.records] == ["p0", "p1", "p2", "p3", "p0", "p1"]
+    assert [e["group"] for e in corpus.records] == ["q0", "q1", "q2", "q0", "q1", "q2"]
+
+
+@pytest.mark.parametrize("patient", [np.nan, None, ("a", "b"), 1.0, "", True])
+def test_what_names_no_patient_is_refused(records, tokenizer, tmp_path, patient):
+    groups = {f"r{i}": patient for i in range(6)}
+    with pytest.raises(TypeError, match="expected the name of a patient"):
+        write_corpus(tmp_path / "a", records, tokenizer, groups=groups)
+    unnamed = Bunch(**records[0] | {"groups": [patient] * 50})
+    with pytest.raises(TypeError, match="expected the name of a patient"):
+        write_corpus(tmp_path / "b", unnamed, tokenizer)
 
 
 def test_wfdb_records_by_path(ecg, tokenizer, tmp_path):
@@ -959,7 +970,7 @@ def test_short_files_are_skipped_with_one_warning(two_leads, tokenizer, tmp_path
             tmp_path / "x",
             tmp_path / "ward",
             tokenizer,
-            groups={"a": "p"},
+            groups={"a": "p", "b": "p", "c": "p"},
             validation=0,
         )
     assert leads_of(corpus) == [("b", "I")]
@@ -974,7 +985,7 @@ def test_another_rate_than_that_of_the_tokenizer_is_refused(ecg, tmp_path):
     tokenizer = facts_tokenizer(ecg)
     write_wfdb(tmp_path / "slow", ecg.data[:20].ravel(), fs=250)
     with pytest.raises(
-        ValueError, match=r"fs=250.* fs=360.*\(fs=\).*resample__input_fs"
+        ValueError, match=r"fs=250.* fs=360.*\(fs=\).*set_params\(resampler__input_fs"
     ):
         write_corpus(tmp_path / "a", tmp_path / "slow", tokenizer)
     options = {"validation": []}
@@ -1015,8 +1026,11 @@ def test_voltages_are_converted_to_the_unit_of_the_tokenizer(ecg, tmp_path):
     pressure = Bunch(**ecg | {"unit": "mmHg"})
     with pytest.raises(ValueError, match=r"unit='mmHg', but .* unit='µV'"):
         write_corpus(tmp_path / "c", pressure, tokenizer)
-    with pytest.raises(ValueError, match="scale='record' scales files to"):
+    with pytest.raises(ValueError, match="scale='record' scales records to"):
         write_corpus(tmp_path / "d", ecg, tokenizer, scale="record")
+    scaled = windows_from(ecg.data.ravel(), fs=360, unit="mV", scale="record")
+    with pytest.raises(ValueError, match="scale='record' scales records to"):
+        write_corpus(tmp_path / "d", scaled, tokenizer)
     with pytest.raises(TypeError, match="unit=nan: expected a str"):
         write_corpus(tmp_path / "e", Bunch(**ecg | {"unit": np.nan}), tokenizer)
 

@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import requests
 import wfdb
@@ -20,7 +21,7 @@ from sktok.datasets import (
     windows_from,
 )
 from sktok.datasets._loaders import find_records, load_any
-from sktok.datasets._windows import TooShortError
+from sktok.datasets._windows import Signal, TooShortError, to_bunch
 
 FS = 250
 
@@ -936,3 +937,54 @@ def test_a_segment_is_read_by_its_name_in_the_header_of_the_record(tmp_path, sig
     (tmp_path / "a.hea").write_text("a/2 2 250 2000\nb 1000\nc 1000\n")
     ecg = load_wfdb(tmp_path / "a", window_length=1000)
     np.testing.assert_allclose(ecg.data, [signal[:, 0], -signal[:, 0]])
+
+
+@pytest.mark.parametrize("patient", [np.nan, None, ("a", "b"), 1.0, ""])
+def test_what_names_no_patient_is_refused(record, patient):
+    with pytest.raises(TypeError, match="expected the name of a patient"):
+        load_wfdb(record, groups=[patient])
+    with pytest.raises(TypeError, match="expected the name of a patient"):
+        windows_from(np.zeros(500), fs=250, group=patient or "")
+    with pytest.raises(TypeError, match="expected the name of a patient"):
+        split_patients(pd.Series(["x", patient], dtype=object), ["x"])
+
+
+def test_a_series_of_patients_is_refused(record):
+    with pytest.raises(TypeError, match=r"groups\.to_dict\(\)"):
+        load_wfdb(record, groups=pd.Series({record.name: "Ann"}))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float16, np.float32])
+def test_rates_of_small_types_do_not_overflow(kind):
+    x = np.zeros(25_000)
+    ecg = windows_from(x, fs=kind(250), window_seconds=kind(2), output_fs=kind(125))
+    assert ecg.data.shape == (50, 250)
+    assert ecg.fs == 125
+    assert isinstance(ecg.fs, int | float)
+
+
+@pytest.mark.parametrize("names", [{"I", "II"}, {"I": 0, "II": 1}])
+def test_leads_have_an_order(record, names):
+    with pytest.raises(TypeError, match="leads have an order"):
+        windows_from(np.zeros((2, 500)), fs=250, lead=names)
+    with pytest.raises(TypeError, match="leads have an order"):
+        load_wfdb(record, channel=names)
+
+
+def test_a_slow_lead_is_named_and_not_called_short(tmp_path, signal):
+    fast, slow = signal[:, 0], signal[:20, 0]
+    leads = [Signal(fast, 360, "mV", "I"), Signal(slow, 2, "mV", "slow")]
+    with pytest.raises(ValueError, match="slow of record r has 2, I of r has 360"):
+        to_bunch([leads], ["r"], ["p"], leads="rows")
+
+
+def test_a_table_of_samples(signal):
+    frame = pd.DataFrame(signal[:, :2])
+    expected = windows_from(signal[:, :2].T, fs=360)
+    found = windows_from(frame.T, fs=360)
+    np.testing.assert_array_equal(found.data, expected.data)
+
+
+def test_dead_links_are_no_records(tmp_path, record):
+    (record.parent / "dead.hea").symlink_to(tmp_path / "nothing.hea")
+    assert set(load_wfdb(record.parent).record) == {record.name}

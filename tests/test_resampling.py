@@ -9,7 +9,8 @@ from sklearn.pipeline import make_pipeline
 
 from sktok import BlockSegmenter, Resampler, VectorQuantizer, make_tokenizer
 from sktok._polyphase import resample, resampled_length
-from sktok.datasets import load_ecg
+from sktok._steps import signal_facts
+from sktok.datasets import load_ecg, windows_from
 from sktok.export import to_onnx
 
 RATES = st.sampled_from(
@@ -87,6 +88,61 @@ def test_invalid_samples_stay_invalid_and_spoil_no_others(ecg):
     far = np.r_[0 : first - 15, last + 15 : len(found)]
     np.testing.assert_allclose(found[far], valid[far], atol=1e-9)
     assert np.isnan(resample(np.full(9, np.nan), 360, 250)).all()
+
+
+@pytest.mark.parametrize(
+    ("input_fs", "output_fs"), [*UP_AND_DOWN, (500, 100), (100, 99)]
+)
+def test_no_gap_is_lost(input_fs, output_fs):
+    for place in range(300, 340):
+        samples = np.zeros(1000)
+        samples[place] = np.nan
+        invalid = np.flatnonzero(np.isnan(resample(samples, input_fs, output_fs)))
+        assert len(invalid)
+        assert (
+            abs(invalid / output_fs - place / input_fs) < 1 / min(input_fs, output_fs)
+        ).all()
+
+
+def test_the_output_rate_is_that_of_fit(ecg):
+    resampler = Resampler(360, 250).fit(ecg.data)
+    expected = resampler.transform(ecg.data)
+    resampler.set_params(output_fs=100)
+    np.testing.assert_array_equal(resampler.transform(ecg.data), expected)
+    assert resampler.inverse_transform(expected).shape == ecg.data.shape
+    with pytest.raises(ValueError, match="'input_fs' parameter"):
+        resampler.set_params(input_fs=-5).transform(ecg.data)
+
+
+@pytest.mark.parametrize(
+    ("lead", "error"),
+    [
+        ({"I", "II", "V1"}, TypeError),
+        ({"I": 0}, TypeError),
+        ([1, 2, 3], TypeError),
+        (5, TypeError),
+        ([], TypeError),
+        (["I", "I", "II"], ValueError),
+        ([["I", "II"], ["II", "I"]], TypeError),
+    ],
+)
+def test_a_lead_is_a_name_or_several_in_order(lead, error):
+    with pytest.raises(error, match="lead"):
+        Resampler(360, 360, lead=lead).fit(np.zeros((2, 3, 100)))
+
+
+def test_the_leads_of_a_bunch_are_names():
+    signal = np.random.default_rng(0).normal(size=(2, 1000))
+    facts = {"fs": 250, "unit": "mV", "lead": ["I", "II"], "window_length": 100}
+    together, rows = (windows_from(signal, **facts, leads=k) for k in ("axis", "rows"))
+    names = signal_facts(
+        Resampler(250, 250, lead=together.lead).fit(together.data)
+    ).lead
+    assert names == ("I", "II")
+    one = rows.lead == "II"
+    assert signal_facts(Resampler(250, 250, lead=rows.lead[one])).lead == "II"
+    with pytest.raises(ValueError, match="leave lead= out"):
+        Resampler(250, 250, lead=rows.lead).fit(rows.data)
 
 
 def test_a_window_does_not_depend_on_its_batch(ecg):

@@ -16,7 +16,13 @@ from tqdm import tqdm
 from sktok import __version__, make_tokenizer
 from sktok._command_line._facts import as_lines, corpus_facts, tokenizer_facts
 from sktok._files import whole_folder
-from sktok._steps import SignalFacts, reconcile, signal_facts, walk
+from sktok._steps import (
+    SignalFacts,
+    reconcile,
+    require_unit_kept,
+    signal_facts,
+    walk,
+)
 from sktok.corpus import read_corpus, write_corpus
 from sktok.corpus._reader import read_record, require_whole
 from sktok.datasets import split_patients
@@ -67,7 +73,7 @@ def fit(arguments):
 def tokenize(arguments):
     """Write the tokens of records as a corpus."""
     records = dict(find_records(arguments.records))
-    patients = _read_patients(arguments.patients, records) or {}
+    patients = _read_patients(arguments.patients, records)
     held_out = arguments.validation_records
     unknown = ", ".join(sorted(set(held_out or ()) - set(records)))
     if unknown:
@@ -76,7 +82,7 @@ def tokenize(arguments):
             f"{', '.join(records)}."
         )
     if held_out:
-        held_out = [patients.get(record, record) for record in held_out]
+        held_out = [(patients or {}).get(record, record) for record in held_out]
     corpus = write_corpus(
         arguments.out,
         list(records.values()),
@@ -246,6 +252,7 @@ def _load_tokenizer(path):
 
 def _describe(tokenizer, ecg, rows=slice(None)):
     """Describe the tokenizer on rows of a Bunch."""
+    require_unit_kept(tokenizer, ecg.scale)
     leads, groups = ecg.lead[rows], ecg.groups[rows]
     for lead in np.unique(leads, axis=0).tolist():
         lead = lead if isinstance(lead, str) else tuple(lead)

@@ -9,6 +9,7 @@ from sklearn.utils import Bunch, check_consistent_length
 
 from sktok._steps import as_lead
 from sktok.datasets._loaders import find_records
+from sktok.datasets._patients import patient_name
 
 _COLUMNS = ("data", "record", "groups", "start")
 
@@ -91,7 +92,7 @@ def _records_of_bunch(ecg):
     columns = [*_COLUMNS, "lead"] if ecg.get("lead") is not None else _COLUMNS
     check_consistent_length(*(ecg[key] for key in columns))
     for record, rows in _runs(map(str, ecg["record"])):
-        patients = sorted(set(map(str, ecg["groups"][rows])))
+        patients = sorted({patient_name(group) for group in ecg["groups"][rows]})
         if len(patients) != 1:
             raise ValueError(
                 f"Record {record} has windows of the patients {', '.join(patients)}, "
@@ -104,7 +105,7 @@ def _parts(ecg, rows):
     """Split rows of a Bunch at the changes of the lead."""
     data, start, lead = ecg["data"][rows], ecg["start"][rows], ecg.get("lead")
     leads = [None] * len(data) if lead is None else map(_lead_name, lead[rows])
-    facts = {key: ecg[key] for key in ("fs", "unit") if key in ecg}
+    facts = {key: ecg[key] for key in ("fs", "unit", "scale") if key in ecg}
     for name, run in _runs(leads):
         yield name, Bunch(data=data[run], start=start[run], **facts)
 

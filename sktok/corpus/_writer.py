@@ -12,12 +12,18 @@ from tqdm import tqdm
 
 from sktok._files import read_json, sync, whole_folder, write_json
 from sktok._rows import FLOATS, require_fs, require_int
-from sktok._steps import SignalFacts, input_shape, reconcile, signal_facts
+from sktok._steps import (
+    SignalFacts,
+    input_shape,
+    reconcile,
+    require_unit_kept,
+    signal_facts,
+)
 from sktok.corpus._reader import JOURNAL, SPLITS, is_entry, read_corpus, read_journal
 from sktok.corpus._sources import iterate_records
 from sktok.corpus._vocabulary import FORMAT_VERSION, Vocabulary
 from sktok.datasets._loaders import load_any
-from sktok.datasets._patients import is_validation, validate_share
+from sktok.datasets._patients import is_validation, patient_name, validate_share
 from sktok.datasets._windows import TooShortError
 
 
@@ -77,8 +83,9 @@ def write_corpus(
 
     groups : mapping of str to str or None, default=None
         The patient of each record, by the name of the record, for patients with several
-        records. Other records have the patient that a Bunch names, or are patients of
-        their own.
+        records. It has to name all records of the source, and may name others, as in
+        :func:`sktok.datasets.load_wfdb`. `None` takes the patient that a Bunch names;
+        other records are patients of their own.
 
     channel : int, str or sequence of these, default=0
         The lead of files, or several leads, or "all", as in
@@ -112,10 +119,11 @@ def write_corpus(
         shape; if two records have the same name and lead, or differ in sampling
         frequency or unit; if a record has another sampling frequency or lead than the
         tokenizer, or a unit that cannot be converted; if a record has two patients; if
-        `groups` names an unknown record; or if an interrupted call had other settings,
-        or its files are damaged.
+        `groups` lacks a record; if records are scaled to [0, 1] and the tokenizer takes
+        a unit; or if an interrupted call had other settings, or its files are damaged.
     TypeError
-        If windows are not numbers, or `groups` is not a mapping.
+        If windows are not numbers, `groups` is not a mapping, or a patient is neither
+        text nor a whole number.
 
     Warns
     -----
@@ -146,10 +154,10 @@ def write_corpus(
     vocabulary = Vocabulary.from_tokenizer(tokenizer)
     validation = validate_share(validation)
     groups = _validate_groups(groups)
-    require_fs(fs)
+    fs = require_fs(fs)
     fs = None if fs is None else float(fs)
     reading = {"channel": _validate_channel(channel), "fs": fs, "scale": scale}
-    _require_same_scale(scale, tokenizer)
+    require_unit_kept(tokenizer, scale)
     settings = {
         "format": "sktok.corpus",
         "version": FORMAT_VERSION,
@@ -168,7 +176,7 @@ def write_corpus(
         records = tqdm(records, total=total, unit="record", disable=not verbose)
         seen = {}
         for record, group, parts in records:
-            group = groups.get(record, group)
+            group = _patient_of(record, group, groups)
             for lead, ecg in parts:
                 lead = signal_facts(tokenizer).lead if lead is None else lead
                 _require_new(record, lead, group, seen)
@@ -181,7 +189,7 @@ def write_corpus(
                 entry = {"record": record, "group": group, "split": split, **facts}
                 _append(staged, entry, ids, vocabulary.n_leads)
                 written[record, lead] = entry
-        _require_all_records(seen, short, written, groups, staged)
+        _require_all_records(seen, short, written, staged)
     corpus = read_corpus(folder)
     _warn_of_short_records(short)
     _warn_of_unintended_split(corpus.records, validation)
@@ -192,15 +200,27 @@ def write_corpus(
 
 
 def _validate_groups(groups):
-    """`groups` as a dict of str to str."""
+    """`groups` as a dict of str to str, or None."""
     if groups is None:
-        return {}
+        return None
     if not isinstance(groups, Mapping):
         raise TypeError(
             f"groups={groups!r}: expected a mapping from the name of a record to its "
             "patient, such as {'100': 'Ann', '101': 'Ann'}, or None."
         )
-    return {str(record): str(group) for record, group in groups.items()}
+    return {str(record): patient_name(group) for record, group in groups.items()}
+
+
+def _patient_of(record, group, groups):
+    """The patient of a record: that of the source, unless `groups` is given."""
+    if groups is None:
+        return group
+    if record not in groups:
+        raise ValueError(
+            f"groups has no patient for record {record}: name the patient of each "
+            "record."
+        )
+    return groups[record]
 
 
 def _validate_channel(channel):
@@ -212,16 +232,6 @@ def _validate_channel(channel):
 
 def _validate_index_or_name(channel):
     return channel if isinstance(channel, str) else require_int("channel", channel, 0)
-
-
-def _require_same_scale(scale, tokenizer):
-    """Raise if files lose the unit that the tokenizer needs."""
-    unit = signal_facts(tokenizer).unit
-    if scale == "record" and unit is not None:
-        raise ValueError(
-            f"scale='record' scales files to [0, 1], but the tokenizer takes {unit}: "
-            "leave scale out, or fit a tokenizer without unit= to scaled records."
-        )
 
 
 # --- records
@@ -268,6 +278,7 @@ def _require_same_patient(entry, group, staged):
 def _encode_record(record, lead, ecg, tokenizer, vocabulary):
     """The facts of a lead of a record for the journal, and its ids."""
     try:
+        require_unit_kept(tokenizer, ecg.get("scale"))
         facts, factor = reconcile(tokenizer, _facts_of(ecg, lead))
         windows = _validate_windows(ecg["data"], vocabulary)
         tokens = _tokenize(windows, factor, tokenizer, vocabulary)
@@ -315,8 +326,7 @@ def _validate_windows(windows, vocabulary):
 
 def _facts_of(ecg, lead):
     """What a source says of a record."""
-    fs, unit = ecg.get("fs"), ecg.get("unit")
-    require_fs(fs)
+    fs, unit = require_fs(ecg.get("fs")), ecg.get("unit")
     if not isinstance(unit, str | None):
         raise TypeError(f"unit={unit!r}: expected a str, or None.")
     return SignalFacts(fs, unit, lead)
@@ -418,8 +428,8 @@ def _whole_records(written):
     return dict(leads)
 
 
-def _require_all_records(seen, short, written, groups, staged):
-    """Raise if the source has no record, or lacks one that is written or named."""
+def _require_all_records(seen, short, written, staged):
+    """Raise if the source has no record, or lacks one that is written."""
     if not seen and short:
         raise ValueError(
             f"All {len(short)} records of source are shorter than a window, {short[0]} "
@@ -428,17 +438,11 @@ def _require_all_records(seen, short, written, groups, staged):
     if not seen:
         raise ValueError("source holds no record: give at least one.")
     absent = {record for record, lead in written if lead not in _leads(record, seen)}
-    for who, unknown, advice in (
-        ("An interrupted call wrote", absent, f"give all, or delete {staged}"),
-        (
-            "groups names",
-            set(groups) - set(seen) - set(short),
-            "use the names that `source` describes",
-        ),
-    ):
-        if unknown:
-            message = f"{who} the records {', '.join(sorted(unknown))}, which source"
-            raise ValueError(f"{message} does not hold: {advice}.")
+    if absent:
+        raise ValueError(
+            f"An interrupted call wrote the records {', '.join(sorted(absent))}, which "
+            f"source does not hold: give all, or delete {staged}."
+        )
 
 
 def _leads(record, seen):

@@ -25,6 +25,8 @@ record, lead and time (``leads="rows"``).
 ``unit``
     unit of ``data``: ``'mV'`` for all voltages, which are converted; None if it is
     unknown, and after ``scale="record"``
+``scale``
+    ``"record"`` if each record is scaled to [0, 1], else None
 ``feature_names``
     list of str: ``'sample0'``, ``'sample1'``, … for the samples of a window
 """

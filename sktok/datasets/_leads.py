@@ -1,7 +1,7 @@
 """Leads of a record, chosen by names or indices."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from numbers import Integral
 
 from sktok._rows import is_number
@@ -74,6 +74,14 @@ def _lead_index(names, channel, where):
 
 def _list(names):
     return f"its {len(names)} leads are {', '.join(names) or '(none)'}"
+
+
+def require_ordered(name, values):
+    """Raise for sets and mappings, whose order says nothing."""
+    if isinstance(values, Set | Mapping):
+        raise TypeError(
+            f"{name}={values!r}: expected a list, because leads have an order."
+        )
 
 
 def distinct_names(names):

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sktok.datasets import _edf, _wfdb
+from sktok.datasets._leads import require_ordered
+from sktok.datasets._patients import patient_name
 from sktok.datasets._windows import layout, to_bunch
 
 
@@ -97,7 +99,8 @@ def load_wfdb(
     FileNotFoundError
         If a file of a record does not exist, or a folder or pattern gives no record.
     TypeError
-        If `paths` holds something else than paths, or `groups` is a string or a set.
+        If `paths` holds something else than paths, or `groups` is a string, a set or a
+        pandas object, or holds values that are no names.
     ValueError
         If a file is truncated or damaged, a record is named twice or lacks the lead, no
         record is as long as a window, samples are invalid and ``missing="raise"``,
@@ -214,7 +217,8 @@ def load_edf(
     ImportError
         If the package `edfio` is not installed.
     TypeError
-        If `paths` holds something else than paths, or `groups` is a string or a set.
+        If `paths` holds something else than paths, or `groups` is a string, a set or a
+        pandas object, or holds values that are no names.
     ValueError
         If a file is truncated or damaged, or as in :func:`load_wfdb`.
 
@@ -336,6 +340,7 @@ _FORMATS = [_WFDB, _EDF]
 def _load(formats, paths, *, channel=0, leads="axis", groups=None, **options):
     """Load records of some formats as one Bunch."""
     is_one = isinstance(channel, str) or not isinstance(channel, Iterable)
+    require_ordered("channel", channel)
     channel = channel if is_one else list(channel)
     leads = layout(leads, is_one=is_one and channel != "all")
     found = _find(paths, formats)
@@ -382,7 +387,7 @@ def _expand(path, formats):
     """The records of one path: a record, a folder or a pattern."""
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise TypeError(f"paths holds {path!r}: expected the path of a record.")
-    path = Path(path)
+    path = Path(path).expanduser()
     for form in formats:
         if record := form.record_at(path):
             return [(form, record)]
@@ -451,7 +456,7 @@ def _require_distinct(found):
         ]
         raise ValueError(
             f"paths gives the record {place} {count} times, as {', '.join(twice)}: "
-            "give it once."
+            "give it once, and each recording in one format."
         )
 
 
@@ -470,6 +475,12 @@ def _patients(groups, records):
     """The patient of each record."""
     if groups is None:
         return records
+    if hasattr(groups, "iloc"):
+        raise TypeError(
+            "groups is a pandas object, whose index and order may differ: give "
+            "groups.to_dict() as a mapping from record to patient, or groups.to_numpy()"
+            " as one patient for each record, in order."
+        )
     if isinstance(groups, str | bytes | Set) or not isinstance(groups, Iterable):
         raise TypeError(
             f"groups={groups!r}: expected one patient for each record, in order, or a "
@@ -484,7 +495,7 @@ def _patients(groups, records):
                 f"{absent[0]!r} among them: name the patient of each record."
             )
         groups = [groups[record] for record in records]
-    groups = [str(group) for group in groups]
+    groups = [patient_name(group) for group in groups]
     if len(groups) != len(records):
         raise ValueError(f"groups: {len(groups)} patients for {len(records)} records.")
     return groups

@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Iterable
+from numbers import Integral
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def split_patients(groups, validation=0.1):
     Parameters
     ----------
     groups : array-like of str, shape (n_windows,)
-        The patient of each window, such as ``groups`` of a Bunch. Other values are
+        The patient of each window, such as ``groups`` of a Bunch. Whole numbers are
         converted to strings.
 
     validation : float or collection of str, default=0.1
@@ -34,6 +35,8 @@ def split_patients(groups, validation=0.1):
 
     Raises
     ------
+    TypeError
+        If `groups` holds other values than text and whole numbers.
     ValueError
         If `groups` is not an array of one axis, `validation` is neither a share nor a
         collection of names, or a share between 0 and 1 leaves one of the two empty,
@@ -63,11 +66,22 @@ def split_patients(groups, validation=0.1):
             "window: (n_windows,)."
         )
     chosen = validate_share(validation)
-    patients, patient_of = np.unique(groups.astype(str), return_inverse=True)
+    groups = np.array([patient_name(group) for group in groups.tolist()], dtype=str)
+    patients, patient_of = np.unique(groups, return_inverse=True)
     held_out = np.array([is_validation(str(name), chosen) for name in patients], bool)
     _check_split(patients, held_out, chosen)
     mask = held_out[patient_of]
     return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+
+def patient_name(group):
+    """The name of a patient as text; raise for values that are no name."""
+    if not (isinstance(group, str) and group) and not is_number(group, Integral):
+        raise TypeError(
+            f"groups holds {group!r}: expected the name of a patient, as text or as a "
+            "whole number."
+        )
+    return str(group)
 
 
 def validate_share(validation):

@@ -111,7 +111,8 @@ def records_in(folder):
     for parent, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         names = [name for name in files if name.endswith(".hea") and name[0] != "."]
-        records += _records_among([Path(parent, name[:-4]) for name in names])
+        paths = [Path(parent, name) for name in names]
+        records += _records_among([p.with_suffix("") for p in paths if p.is_file()])
     if not records:
         raise FileNotFoundError(
             f"There are no WFDB records (*.hea) in {folder} and its subfolders: give "

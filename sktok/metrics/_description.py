@@ -248,7 +248,8 @@ def describe(tokenizer, X, *, fs=None, unit=None, lead=None, groups=None):
         If its output is not of integers.
     ValueError
         If it has no `n_tokens_`, `fs` is not a number above 0, the tokenizer was
-        fitted to another sampling frequency, unit or lead, `groups` does not have one
+        fitted to another sampling frequency, unit or lead, `lead` does not name each
+        lead, `groups` does not have one
         label for each window, or `transform` refuses `X`.
 
     See Also
@@ -270,14 +271,19 @@ def describe(tokenizer, X, *, fs=None, unit=None, lead=None, groups=None):
     """
     check_is_fitted(tokenizer)
     n_tokens = vocabulary_size(tokenizer)
-    require_fs(fs)
-    facts, factor = reconcile(tokenizer, SignalFacts(fs, unit, as_lead(lead)))
+    facts = SignalFacts(require_fs(fs), unit, as_lead(lead))
+    facts, factor = reconcile(tokenizer, facts)
     if factor != 1:
         X = np.multiply(X, factor)
     tokens = check_tokens(tokenizer.transform(X), n_tokens)
     signal, restored = validate_pair(X, tokenizer.inverse_transform(tokens))
     signal, restored = as_leads(tokenizer, signal, restored)
     _, n_leads, window_length = signal.shape
+    if isinstance(facts.lead, tuple) and len(facts.lead) != n_leads:
+        raise ValueError(
+            f"lead names {len(facts.lead)} leads, and windows have {n_leads}: give a "
+            "name for each lead, or none."
+        )
     tokens_per_sample = tokens.size / signal.size
     # Samples of one lead, and of all leads, in a second.
     samples_per_second = None if facts.fs is None else facts.fs * n_leads

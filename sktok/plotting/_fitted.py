@@ -43,7 +43,7 @@ def find(estimator, attribute):
 
 def rates(estimator):
     """Sampling rates of the windows and of their blocks, or (1, 1) if not known."""
-    return find(estimator, "input_fs") or 1, find(estimator, "output_fs") or 1
+    return find(estimator, "input_fs") or 1, find(estimator, "output_fs_") or 1
 
 
 def at_rate_of_blocks(estimator, windows, fs):
@@ -73,7 +73,7 @@ def lead_index(lead, n_leads, estimator=None):
         return int(lead)
     names = None if estimator is None else signal_facts(estimator).lead
     names = [names] if isinstance(names, str) else list(names or ())
-    if isinstance(lead, str) and names.count(lead) == 1 and len(names) == n_leads:
+    if lead in names and len(names) == n_leads:
         return names.index(lead)
     if n_leads == 1:
         raise ValueError(
@@ -81,7 +81,7 @@ def lead_index(lead, n_leads, estimator=None):
             "leads if the tokenizer has a step such as Resampler or BlockSegmenter, "
             "and as blocks otherwise."
         )
-    known = f", or a name that only one of {', '.join(names)} has" if names else ""
+    known = f", or one of {', '.join(names)}" if names else ""
     raise ValueError(
         f"lead={lead!r} of windows with {n_leads} leads: expected an index from 0 to "
         f"{n_leads - 1}{known}."
