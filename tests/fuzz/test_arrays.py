@@ -19,6 +19,7 @@ from sktok import (
     BlockSegmenter,
     ConvAETokenizer,
     GainShapeTokenizer,
+    Resampler,
     VectorQuantizer,
     make_paper_tokenizer,
     make_tokenizer,
@@ -34,20 +35,25 @@ pytestmark = [
 
 REFUSED = ValueError, TypeError
 WINDOW, BLOCKS = (12,), (3, 4)
+LEADS = (3, 4)  # three leads of four samples
 RNG = np.random.default_rng(0)
 WINDOWS = RNG.random((40, *WINDOW))
 STEPS = {"max_steps": 2, "random_state": 0}
 CODES = VectorQuantizer(4, random_state=0)
 
 QUICK = {
+    "Resampler": (Resampler(360, 250), WINDOW),
+    "Resampler, leads": (Resampler(100, 250), LEADS),
     "AmplitudeScaler": (AmplitudeScaler(), WINDOW),
     "AmplitudeScaler, clip": (AmplitudeScaler(clip=True), BLOCKS),
     "BlockSegmenter": (BlockSegmenter(5), WINDOW),
+    "BlockSegmenter, leads": (BlockSegmenter(3), LEADS),
     "BinQuantizer": (BinQuantizer(8), WINDOW),
     "BinQuantizer, kmeans": (BinQuantizer(8, strategy="kmeans"), BLOCKS),
     "BinQuantizer, tuple": (BinQuantizer((2, 3, 2, 2), centers="mean"), BLOCKS),
     "VectorQuantizer": (CODES, BLOCKS),
     "GainShapeTokenizer": (GainShapeTokenizer(CODES, n_bins=8), WINDOW),
+    "GainShapeTokenizer, leads": (GainShapeTokenizer(CODES, n_bins=8), LEADS),
 }
 NETWORKS = {
     "ConvAETokenizer": (ConvAETokenizer(**STEPS), BLOCKS),
@@ -57,6 +63,7 @@ NETWORKS = {
         BLOCKS,
     ),
     "make_tokenizer": (make_tokenizer(4, 8, **STEPS), WINDOW),
+    "make_tokenizer, leads": (make_tokenizer(2, 8, fs=250, **STEPS), LEADS),
     "make_paper_tokenizer": (make_paper_tokenizer(4, 8, **STEPS), WINDOW),
 }
 
