@@ -585,8 +585,8 @@ def test_a_share_of_patients_keeps_them_on_their_side(tokenizer, ecg, tmp_path):
     [
         ([], "source holds no record"),
         ([np.empty((0, 250))], r"0 sample\(s\)[\s\S]*The error is in record 0"),
-        ([np.zeros((3, 200))], "have 200 samples, expected 250"),
-        ([np.zeros(200)], "have 200 samples, expected 250"),
+        ([np.zeros((3, 200))], r"200\), expected \(n_windows, 250\)"),
+        ([np.zeros(200)], r"200\), expected \(n_windows, 250\)"),
         (np.full((3, 250), np.inf), "infinity"),
         (
             Bunch(data=np.empty((0, 250)), record=[], groups=[], start=[]),
@@ -902,12 +902,10 @@ def test_a_tokenizer_of_a_single_lead_with_an_axis(ecg, tokenizer, tmp_path):
 def test_windows_of_other_leads_are_refused(two_leads, tokenizer, tmp_path):
     both, ecg, signal = two_leads
     for source in (ecg, ecg.data):
-        with pytest.raises(ValueError, match=r"have 2 leads, but .* one: .*'rows'"):
+        with pytest.raises(ValueError, match=r"expected \(n_windows, 250\): .*'rows'"):
             write_corpus(tmp_path / "a", source, tokenizer)
     for source in (ecg.data[:, :1], ecg.data[0, 0], signal):
-        with pytest.raises(
-            ValueError, match=r"expected \(n_windows, 2, 250\)|have 10000 samples"
-        ):
+        with pytest.raises(ValueError, match=r"expected \(n_windows, 2, 250\)"):
             write_corpus(tmp_path / "a", source, both)
     swapped = Bunch(**ecg | {"lead": ecg.lead[:, ::-1]})
     with pytest.raises(ValueError, match=r"lead=\('II', 'I'\)"):
@@ -1356,3 +1354,9 @@ def test_records_of_all_devices_make_one_corpus(real_records, tmp_path):
     present = np.isfinite(signal).all(axis=1)
     half_bin = np.ptp(ecg.data) / 512
     np.testing.assert_allclose(signal[present], ecg.data, atol=1.001 * half_bin)
+
+
+@pytest.mark.parametrize("shape", [(2, 2**40), (1, 3, 2**40), (2, 2, 2, 250)])
+def test_shapes_are_checked_before_a_copy(tokenizer, tmp_path, shape):
+    with pytest.raises(ValueError, match="Windows have the shape"):
+        write_corpus(tmp_path / "a", np.broadcast_to(0.5, shape), tokenizer)

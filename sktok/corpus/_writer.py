@@ -295,33 +295,32 @@ def _encode_record(record, lead, ecg, tokenizer, vocabulary):
 
 def _validate_windows(windows, vocabulary):
     """Windows as floats, (n_windows, n_leads, window_length); NaN where masked."""
+    n_leads, length = vocabulary.n_leads, vocabulary.window_length
+    if not hasattr(windows, "shape"):
+        windows = np.asarray(windows)
+    _check_shape(tuple(windows.shape), n_leads, length)  # before a copy is made
     dtype = np.asarray(windows).dtype
     if dtype.kind in "cmM":
         raise TypeError(f"The windows have dtype {dtype}, expected real numbers.")
     if np.ma.isMaskedArray(windows):
         windows = windows.astype(np.float64).filled(np.nan)
-    n_leads, length = vocabulary.n_leads, vocabulary.window_length
-    windows = check_array(
-        windows,
-        dtype=FLOATS,
-        ensure_all_finite="allow-nan",
-        ensure_2d=n_leads == 1,
-        allow_nd=n_leads > 1 or np.ndim(windows) == 3,
-    )
-    shape = windows.shape[1:]
-    if len(shape) == 2 and shape[0] != n_leads == 1:
-        raise ValueError(
-            f"Windows have {shape[0]} leads, but the tokenizer takes one: give each "
-            "lead rows of its own (leads='rows' in the loaders)."
-        )
-    if n_leads > 1 and shape[:-1] != (n_leads,):
-        raise ValueError(
-            f"Windows have the shape {windows.shape}, expected (n_windows, {n_leads}, "
-            f"{length}): the tokenizer takes {n_leads} leads together."
-        )
-    if shape[-1] != length:
-        raise ValueError(f"Windows have {shape[-1]} samples, expected {length}.")
+    options = {"ensure_all_finite": "allow-nan", "allow_nd": True}
+    windows = check_array(windows, dtype=FLOATS, **options)
     return windows.reshape(-1, n_leads, length)
+
+
+def _check_shape(shape, n_leads, length):
+    """Raise unless windows have a shape that the tokenizer takes."""
+    is_one = n_leads == 1
+    leads = ((), (1,)) if is_one else ((n_leads,),)
+    if len(shape) > 1 and shape[-1] == length and shape[1:-1] in leads:
+        return
+    expected = f"{length}" if is_one else f"{n_leads}, {length}"
+    advice = ": give each lead rows of its own (leads='rows' in the loaders)"
+    raise ValueError(
+        f"Windows have the shape {shape}, expected (n_windows, {expected})"
+        f"{advice if is_one and len(shape) == 3 else ''}."
+    )
 
 
 def _facts_of(ecg, lead):
