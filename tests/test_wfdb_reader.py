@@ -709,10 +709,11 @@ def test_records_in_a_folder(tmp_path, integers):
 
 def test_a_folder_without_records(tmp_path):
     (tmp_path / "notes.txt").write_text("none")
-    with pytest.raises(FileNotFoundError, match=r"no WFDB records \(\*\.hea\) in"):
-        records_in(tmp_path)
-    with pytest.raises(FileNotFoundError, match="There is no folder"):
-        records_in(tmp_path / "none")
+    assert records_in(tmp_path) == []
+    with pytest.raises(FileNotFoundError, match=r"no WFDB record in the folder .* sub"):
+        load_wfdb(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"There is no WFDB record .*none"):
+        load_wfdb(tmp_path / "none")
 
 
 # --- the loader, and real records

@@ -401,15 +401,8 @@ def _expand(path, formats):
 
 
 def _in_folder(folder, formats):
-    found = [(form, path) for form in formats for path in _records_in(folder, form)]
+    found = [(form, path) for form in formats for path in form.records_in(folder)]
     return sorted(found, key=itemgetter(1))
-
-
-def _records_in(folder, form):
-    try:
-        return form.records_in(folder)
-    except FileNotFoundError:  # no record of this format
-        return []
 
 
 def _by_pattern(pattern, formats):
@@ -423,7 +416,7 @@ def _by_pattern(pattern, formats):
     found = {record for folder in folders for record in _in_folder(folder, formats)}
     for form in formats:
         # Parts of a record, such as its segments, are not in the list of its folder.
-        whole = {path for parent in parents for path in _records_in(parent, form)}
+        whole = {path for parent in parents for path in form.records_in(parent)}
         found |= {(form, path) for path in whole & set(map(form.record_at, matches))}
     return sorted(found, key=itemgetter(1))
 
@@ -431,7 +424,7 @@ def _by_pattern(pattern, formats):
 def _not_found(path, formats):
     names = " or ".join(form.name for form in formats)
     if path.is_dir():
-        return f"There is no {names} record in the folder {path}."
+        return f"There is no {names} record in the folder {path} and its subfolders."
     for form in _FORMATS:
         if form not in formats and form.record_at(path):
             return f"{path} is no {names} record: load it with {form.loader}."

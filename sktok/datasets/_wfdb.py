@@ -99,29 +99,18 @@ def records_in(folder):
     list of Path
         The records without extension, sorted. A record whose header is damaged is one
         of them, so that reading it raises an error.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder, or it has no records.
     """
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"There is no folder {folder}: give one with records.")
     records = []
     for parent, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         names = [name for name in files if name.endswith(".hea") and name[0] != "."]
         paths = [Path(parent, name) for name in names]
         records += _records_among([p.with_suffix("") for p in paths if p.is_file()])
-    if not records:
-        raise FileNotFoundError(
-            f"There are no WFDB records (*.hea) in {folder} and its subfolders: give "
-            "the folder of the records."
-        )
     return sorted(records)
 
 
 def _raise(error):
+    """Do not skip a folder that cannot be read, as `os.walk` does."""
     raise error
 
 

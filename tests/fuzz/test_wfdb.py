@@ -248,10 +248,12 @@ def leads_of(ecg):
 )
 def test_records_of_segments(layout, forgery, options):
     files, _ = forgery.draw(forgeries(multi_record(layout)))
-    load(f"{layout} segments", files, **options)
+    ecg = load(f"{layout} segments", files, **options)
+    assert ecg is None or set(ecg.record) == {"a"}
 
 
 @fuzz(0.02, header=st.lists(st.lists(WORDS, max_size=5).map(" ".join), max_size=4))
 def test_headers_of_words(header):
     text = "\n".join(header).encode("latin-1")
-    load("a header of words", record("16") | {"a.hea": text})
+    ecg = load("a header of words", record("16") | {"a.hea": text})
+    assert ecg is None or set(ecg.record) == {"a"}
