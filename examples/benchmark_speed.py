@@ -690,9 +690,9 @@ class PlainActivate:
     """`_Activate` with torch's own gradients."""
 
     @staticmethod
-    def apply(h, n_blocks, kernel, weight, bias):
-        normalized = F.rms_norm(h, h.shape[-1:], eps=1e-5)
-        mixed = sums.convolve(normalized, n_blocks, kernel)
+    def apply(h, n_blocks, kernel, _, weight, bias, eps):
+        normalized = F.rms_norm(h, h.shape[-1:], eps=eps.item())
+        mixed = sums.convolve(normalized, n_blocks, sums.as_image_kernel(kernel))
         return F.linear(mixed, weight, bias).relu().square()
 
 

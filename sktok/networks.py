@@ -13,12 +13,16 @@ have
 
 ``initialize(windows)``
     called once before training, with all training windows
+``encoder_radius``
+    number of blocks to either side that the latents of a block depend on; without it,
+    they depend on all blocks of the window, and a live stream is encoded window by
+    window (:class:`sktok.streaming.TokenStream`)
 ``context_radius``
     number of blocks to either side that a restored block depends on; without it, a
     block depends on all blocks of its window
 ``for_inference()``
     returns a faster network with the same output, which is not trained; called in
-    evaluation mode
+    evaluation mode, and again when the weights have changed
 ``limits``
     tuple (low, high) that no latent exceeds, or None. A class with a keyword `limits`
     says so by ``bounds_latents = True``; it then gets the limits of the quantiser
@@ -38,6 +42,7 @@ have
 
 import copy
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -45,8 +50,10 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from sktok._torch.guard import unaffected
 from sktok._torch.sums import (
     aligned,
+    as_image_kernel,
     convolution_gradients,
     convolve,
     product,
@@ -96,6 +103,9 @@ class ContextualAutoencoder(nn.Module):
 
     Attributes
     ----------
+    encoder_radius : int
+        Number of blocks to either side that the latents of a block depend on.
+
     context_radius : int
         Number of blocks to either side that a restored block depends on.
 
@@ -146,6 +156,7 @@ class ContextualAutoencoder(nn.Module):
         }
         self.encoder = ResidualStack(block_size, latent_dim, width, encoder_radii)
         self.decoder = ResidualStack(latent_dim, block_size, width, decoder_radii)
+        self.encoder_radius = sum(encoder_radii)
         self.context_radius = sum(decoder_radii)
         self.limits = limits
         self.register_buffer("mean", torch.zeros(()))
@@ -177,6 +188,21 @@ class ContextualAutoencoder(nn.Module):
         with torch.no_grad():
             self.encoder.linear.weight[: axes.shape[1]] = (axes / scale).T
             self.decoder.linear.weight[:, : axes.shape[1]] = axes * scale
+
+    def for_inference(self):
+        """Return a network that is faster and not trained.
+
+        Its products have their weights ready.
+
+        Returns
+        -------
+        ContextualAutoencoder
+            A network with equal output.
+        """
+        faster = copy.deepcopy(self).requires_grad_(False)
+        for stack in (faster.encoder, faster.decoder):
+            stack.frozen = stack.weights()
+        return faster
 
     def encode(self, x):
         """Reduce each block to `latent_dim` numbers, given its neighbours.
@@ -219,6 +245,8 @@ class ContextualAutoencoder(nn.Module):
 class ResidualStack(nn.Module):
     """A linear map of each block, plus a residual stack over the block axis."""
 
+    frozen = None  # the result of `weights`, if they are not trained any more
+
     def __init__(self, n_in, n_out, width, radii):
         super().__init__()
         self.linear = _zero(nn.Linear(n_in, n_out))
@@ -226,21 +254,34 @@ class ResidualStack(nn.Module):
         self.body = nn.ModuleList([_Residual(width, radius) for radius in radii])
         self.project = _zero(nn.Linear(width, n_out))
 
-    def forward(self, x):
-        n_blocks, n_out = x.shape[1], self.linear.out_features
-        rows = with_ones(x.flatten(0, 1))  # (windows * blocks, n_in and ones)
-        h = product(rows, with_bias(self.embed.weight, self.embed.bias).T)
-        *layers, last = self.body
-        for layer in layers:
-            h = layer(h, n_blocks)
+    def weights(self):
+        """The weights, padded and merged for products with rows."""
+        layers = [layer.weights() for layer in self.body]
         bias = self.linear.bias + self.project.bias
-        # The last layer's output goes to the projection directly: less work.
         project = aligned(self.project.weight.T)
-        output = product(rows, aligned(with_bias(self.linear.weight, bias).T))
-        output = output + product(h, project)
-        tail = product(last.project, project)
-        output = output + product(last.activate(h, n_blocks), tail)
-        return output[:, :n_out].unflatten(0, (-1, n_blocks))
+        return _StackWeights(
+            n_out=self.linear.out_features,
+            embed=with_bias(self.embed.weight, self.embed.bias).T,
+            layers=layers,
+            linear=aligned(with_bias(self.linear.weight, bias).T),
+            project=project,
+            # The last layer's output goes to the projection directly: less work.
+            tail=product(layers[-1].project, project),
+        )
+
+    def forward(self, x):
+        """Map (windows, blocks, n_in) to (windows, blocks, n_out)."""
+        weights = self.weights() if self.frozen is None else self.frozen
+        n_windows, n_blocks, _ = x.shape
+        rows = with_ones(x.flatten(0, 1))  # (windows * blocks, n_in and ones)
+        h = product(rows, weights.embed)
+        *layers, last = weights.layers
+        for layer in layers:
+            h = layer.residual(h, n_blocks)
+        output = product(rows, weights.linear)
+        output = output + product(h, weights.project)
+        output = output + product(last.activate(h, n_blocks), weights.tail)
+        return output[:, : weights.n_out].view(n_windows, n_blocks, -1)
 
 
 class _Residual(nn.Module):
@@ -258,25 +299,58 @@ class _Residual(nn.Module):
         self.hidden = nn.Linear(width, width)
         self.project = nn.Parameter(torch.zeros(width, width))
 
-    def forward(self, h, n_blocks):  # (windows * blocks, width)
+    def weights(self):
+        """The weights, also as `convolve` takes them."""
+        return _LayerWeights(
+            kernel=self.kernel,
+            image_kernel=as_image_kernel(self.kernel.detach()),
+            hidden=self.hidden.weight,
+            bias=self.hidden.bias,
+            eps=self.kernel.new_full((), _NORM_EPS),
+            project=self.project,
+        )
+
+
+class _StackWeights(NamedTuple):
+    """What the rows of a stack are multiplied by, and the number of its outputs."""
+
+    n_out: int
+    embed: torch.Tensor  # (n_in and ones, width)
+    layers: list  # of _LayerWeights
+    linear: torch.Tensor  # (n_in and ones, n_out)
+    project: torch.Tensor  # (width, n_out)
+    tail: torch.Tensor  # (width, n_out), of the last layer
+
+
+class _LayerWeights(NamedTuple):
+    """The weights of a residual layer."""
+
+    kernel: torch.Tensor  # (kernel_size, width)
+    image_kernel: torch.Tensor
+    hidden: torch.Tensor  # (width, width)
+    bias: torch.Tensor  # (width,)
+    eps: torch.Tensor  # (), keeps the norm from zero
+    project: torch.Tensor  # (width, width)
+
+    def residual(self, h, n_blocks):
+        """Map (windows * blocks, width) to the same shape; may overwrite `h`."""
         return product(self.activate(h, n_blocks), self.project, addend=h)
 
     def activate(self, h, n_blocks):
         """The layer without its last product, which may be merged with another."""
-        arguments = h, n_blocks, self.kernel, self.hidden.weight, self.hidden.bias
+        weights = self.image_kernel, self.hidden, self.bias, self.eps
         if torch.is_grad_enabled():
-            return _Activate.apply(*arguments)
-        return _activations(*arguments)[-1].square_()
+            return _Activate.apply(h, n_blocks, self.kernel, *weights)
+        return _activations(h, n_blocks, *weights)[-1].square_()
 
 
-def _activations(h, n_blocks, kernel, weight, bias):
+def _activations(h, n_blocks, image_kernel, weight, bias, eps):
     """The intermediate results of a residual layer, which its gradient needs."""
     norm = torch.linalg.vector_norm(h, dim=1, keepdim=True)
-    eps = norm.new_tensor(_NORM_EPS)
     scale = torch.addcmul(eps, norm, norm, value=1 / h.shape[1]).rsqrt_()
     normalized = h * scale
-    mixed = convolve(normalized, n_blocks, kernel)
-    return scale, normalized, mixed, torch.mm(mixed, weight.T).add_(bias).relu_()
+    mixed = convolve(normalized, n_blocks, image_kernel)
+    return scale, normalized, mixed, torch.addmm(bias, mixed, weight.T).relu_()
 
 
 class _Activate(torch.autograd.Function):
@@ -287,8 +361,8 @@ class _Activate(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, h, n_blocks, kernel, weight, bias):
-        activations = _activations(h, n_blocks, kernel, weight, bias)
+    def forward(ctx, h, n_blocks, kernel, image_kernel, weight, bias, eps):
+        activations = _activations(h, n_blocks, image_kernel, weight, bias, eps)
         ctx.save_for_backward(kernel, weight, *activations)
         ctx.n_blocks = n_blocks
         return activations[-1].square()
@@ -304,7 +378,8 @@ class _Activate(torch.autograd.Function):
         along = torch.linalg.vecdot(d_normalized, normalized)[:, None]
         along /= normalized.shape[1]
         d_h = d_normalized.addcmul_(normalized, along, value=-1).mul_(scale)
-        return d_h, None, d_kernel, sum_of_outer(d_hidden, mixed), d_hidden.sum(0)
+        d_weight, d_bias = sum_of_outer(d_hidden, mixed), d_hidden.sum(0)
+        return d_h, None, d_kernel, None, d_weight, d_bias, None
 
 
 def _zero(layer):
@@ -351,7 +426,7 @@ class DimReduction(nn.Module):
     (torch.Size([4, 25, 1]), torch.Size([4, 25, 10]))
     """
 
-    context_radius = 0  # each block is restored separately
+    encoder_radius = context_radius = 0  # each block is encoded and restored separately
     output_limits = (0.0, 1.0)  # of the sigmoid
     min_batch_blocks = 2  # batch normalisation needs a variance
     training_defaults = {
@@ -397,8 +472,8 @@ class DimReduction(nn.Module):
         DimReduction
             A network with equal latents within float rounding.
         """
-        faster = copy.deepcopy(self)
-        faster.encoder = _FoldedEncoder(self.encoder)
+        faster = copy.deepcopy(self).requires_grad_(False)
+        faster.encoder = _FoldedEncoder(faster.encoder)
         return faster
 
     def forward(self, x):
@@ -496,6 +571,7 @@ def to_plain(network):
     return {"network": name, "arguments": network.arguments, "weights": weights}
 
 
+@unaffected()
 def from_plain(plain):
     """Inverse of `to_plain`, in evaluation mode."""
     if isinstance(plain, nn.Module):

@@ -46,8 +46,8 @@ from sktok import (
     VectorQuantizer,
     persistence,
 )
+from sktok._torch.guard import seeded
 from sktok._torch.threads import limited_threads
-from sktok._torch.training import seeded
 from sktok.corpus import (
     Vocabulary,
     read_corpus,

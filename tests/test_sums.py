@@ -5,6 +5,7 @@ import torch
 
 from sktok import networks
 from sktok._torch.sums import (
+    as_image_kernel,
     convolution_gradients,
     convolve,
     mean_by_window,
@@ -36,7 +37,7 @@ def test_a_product_and_its_gradient(n_rows):
 @pytest.mark.parametrize("radius", [0, 1, 2])
 def test_a_convolution_and_its_gradients(n_blocks, radius):
     rows, kernel = double(3 * n_blocks, 4), double(2 * radius + 1, 4, seed=1)
-    output = convolve(rows, n_blocks, kernel)
+    output = convolve(rows, n_blocks, as_image_kernel(kernel))
     expected = torch.nn.functional.conv1d(
         rows.view(3, n_blocks, 4).transpose(1, 2),
         kernel.T[:, None],
@@ -56,10 +57,12 @@ def test_a_convolution_and_its_gradients(n_blocks, radius):
 def test_the_gradient_of_a_residual_layer(radius):
     h, kernel = double(3 * 7, 16), double(2 * radius + 1, 16, seed=1)
     weight, bias = double(16, 16, seed=2), double(16, seed=3)
-    assert torch.autograd.gradcheck(
-        lambda h, *weights: networks._Activate.apply(h, 7, *weights),
-        (h, kernel, weight, bias),
-    )
+
+    def activate(h, kernel, weight, bias):
+        weights = as_image_kernel(kernel.detach()), weight, bias, h.new_full((), 1e-5)
+        return networks._Activate.apply(h, 7, kernel, *weights)
+
+    assert torch.autograd.gradcheck(activate, (h, kernel, weight, bias))
 
 
 @pytest.mark.parametrize("shape", [(64, 25, 10), (1600, 1, 50), (13, 125, 2)])

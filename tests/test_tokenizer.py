@@ -777,3 +777,22 @@ def test_changed_weights_are_not_decoded_by_an_old_look_up(blocks, quick):
     with torch.no_grad():
         tokenizer.network_.decoder[-2].bias.add_(1.0)  # before the sigmoid
     assert (tokenizer.inverse_transform(latents) > before).all()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("network", ["contextual", "dimreduction"])
+def test_weights_that_others_train_are_used_at_once(blocks, quick, network, fused):
+    tokenizer = quick(network=network, max_steps=3).fit(blocks)
+    latents = tokenizer.transform(blocks[:60])
+    tokenizer.inverse_transform(latents)
+    weights = tokenizer.network_.requires_grad_(True).parameters()
+    optimizer = torch.optim.AdamW(weights, 0.1, fused=fused)  # fused counts no change
+    x = torch.tensor(blocks[:60], dtype=torch.float32)
+    tokenizer.network_.decode(tokenizer.network_.encode(x)).sum().backward()
+    optimizer.step()
+    changed = tokenizer.transform(blocks[:60])
+    assert not np.array_equal(changed, latents)
+    fresh = pickle.loads(pickle.dumps(tokenizer))
+    np.testing.assert_array_equal(fresh.transform(blocks[:60]), changed)
+    restored = tokenizer.inverse_transform(latents)
+    np.testing.assert_array_equal(fresh.inverse_transform(latents), restored)

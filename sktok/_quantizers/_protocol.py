@@ -3,23 +3,37 @@
 import math
 
 import numpy as np
-from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
 from sktok._estimator import (
     Estimator,
     FirstBatchMixin,
+    Pace,
     feature_names,
     names_by_lead,
 )
 from sktok._rows import BLOCKS, validate_tokens, validate_windows
-from sktok._sklearn_compat import _fit_context
+from sktok._sklearn_compat import WindowTransformerMixin, _fit_context
 
+_ROWS_AT_ONCE = 256
 _MOST_CODES = 2**20  # a larger table does not belong into memory
 
 
-class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
+def _in_pieces(function, values):
+    """Apply a function along the last axis to pieces of one shape.
+
+    Sums of products depend in their last bits on the number of rows.
+    """
+    rows = values.reshape(-1, values.shape[-1])
+    missing = -len(rows) % _ROWS_AT_ONCE
+    filled = np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
+    pieces = filled.reshape(-1, _ROWS_AT_ONCE, values.shape[-1])
+    outcome = np.concatenate(list(map(function, pieces)))
+    return outcome[: len(rows)].reshape(*values.shape[:-1], -1)
+
+
+class BaseQuantizer(FirstBatchMixin, WindowTransformerMixin, Estimator):
     """Base class of quantisers, alone in a Pipeline or inside a network.
 
     A quantiser turns the values along the last axis of an array into tokens: samples of
@@ -271,7 +285,9 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
             self.fit(encode())
 
     def tensor_functions(self, device):
-        """`quantize` and `dequantize` for tensors of a chunk of windows.
+        """`quantize` and `dequantize` for tensors of some windows.
+
+        No bit of a result may depend on the number of windows.
 
         Parameters
         ----------
@@ -283,10 +299,10 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
         quantize, dequantize : callable
             Functions of one tensor. The default goes through numpy.
         """
-        import torch
+        from sktok._torch.arrays import as_tensor
 
         def through_numpy(function):
-            return lambda x: torch.from_numpy(function(x.cpu().numpy())).to(device)
+            return lambda x: as_tensor(_in_pieces(function, x.cpu().numpy())).to(device)
 
         return through_numpy(self.quantize), through_numpy(self.dequantize)
 
@@ -411,6 +427,11 @@ class BaseQuantizer(FirstBatchMixin, TransformerMixin, Estimator):
         n_names = self._tokens_per_window() // math.prod(leads)
         names = names_by_lead([f"token{i}" for i in range(n_names)], leads)
         return feature_names(self, names, input_features)
+
+    def _pace(self, *, inverse=False):
+        n_values = self.row_shape_[-1]
+        n_tokens = self.tokens_per_block(n_values)
+        return Pace(n_tokens, n_values) if inverse else Pace(n_values, n_tokens)
 
     def _resize(self, row_shape):
         """Take rows of another number of vectors; return the shape of their tokens."""

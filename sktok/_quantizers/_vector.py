@@ -154,7 +154,7 @@ class VectorQuantizer(BaseQuantizer):
         vectors = values.reshape(-1, values.shape[-1])
         random_state = check_random_state(self.random_state)
         codes, self.n_iter_ = kmeans_codes(
-            vectors, self.n_codes, self.max_iter, random_state
+            vectors, int(self.n_codes), self.max_iter, random_state
         )
         self.codes_ = codes.astype(values.dtype, copy=False)
 
@@ -225,11 +225,10 @@ class VectorQuantizer(BaseQuantizer):
         training.uses.zero_()
 
     def tensor_functions(self, device):
-        import torch
-
+        from sktok._torch.arrays import as_tensor
         from sktok._torch.nearest import nearest
 
-        codes = torch.from_numpy(self.codes_).to(device)
+        codes = as_tensor(self.codes_).to(device)
 
         def quantize(x):
             return nearest(x.flatten(0, -2), codes).view(*x.shape[:-1], 1)
@@ -239,7 +238,9 @@ class VectorQuantizer(BaseQuantizer):
     def export_functions(self):
         import torch
 
-        codes = torch.from_numpy(self.codes_)
+        from sktok._torch.arrays import as_tensor
+
+        codes = as_tensor(self.codes_)
         # Squares of a signal far from zero would drown the differences.
         center = codes.mean(0)
         centered = codes - center

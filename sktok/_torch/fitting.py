@@ -10,11 +10,14 @@ from sklearn.base import clone
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import check_random_state
 
+from sktok._rows import as_python
+from sktok._torch.arrays import as_blocks, as_tensor
 from sktok._torch.bottleneck import Bottleneck
-from sktok._torch.device import exact_float32, resolve_device
-from sktok._torch.inference import as_blocks, blocks_of_tokens, encode
+from sktok._torch.device import resolve_device
+from sktok._torch.guard import seeded, unaffected
+from sktok._torch.inference import blocks_of_tokens, encode
 from sktok._torch.threads import limited_threads, n_threads
-from sktok._torch.training import Trainer, seeded, train
+from sktok._torch.training import Trainer, train
 from sktok.networks import NETWORKS
 
 _SHORT_BLOCK = 8  # shorter blocks hold mostly noise, which is alike in all patients
@@ -24,6 +27,7 @@ _MOST_STEPS = 12_000  # for max_steps="auto"; more hardly lower the error
 _START_SAMPLES = 2**24  # of signal whose latents a quantiser starts from, at most
 
 
+@unaffected(with_gradients=True)
 def fit_autoencoder(tokenizer, X, groups=None, *, is_stream=False):
     """Train a network, with its quantiser, as the parameters of a tokenizer say.
 
@@ -56,7 +60,7 @@ def fit_autoencoder(tokenizer, X, groups=None, *, is_stream=False):
         If the parameters do not fit each other, the data or the earlier result; or if
         latents, loss or weights are not finite.
     """
-    windows = as_tensor(X)
+    windows = as_tensor(as_blocks(X))
     if len(windows) > len(X):  # the leads of a window are held out together
         groups = np.arange(len(X)) if groups is None else groups
         groups = np.repeat(groups, len(windows) // len(X))
@@ -86,7 +90,7 @@ def fit_autoencoder(tokenizer, X, groups=None, *, is_stream=False):
         if is_stream:  # one pass, as far as training lasts
             n_steps = min(len(windows) // batch_size, n_steps - len(trainer.losses))
         device = trainer.deviation.device
-        with limited_threads(n), exact_float32(device):
+        with limited_threads(n):
             train(
                 trainer,
                 windows.to(device),
@@ -98,11 +102,6 @@ def fit_autoencoder(tokenizer, X, groups=None, *, is_stream=False):
         learned = collect_result(trainer, latent_dim, X, tokenizer.device)
     is_complete = not is_stream or len(trainer.losses) == settings["max_steps"]
     return {"_unfinished": None if is_complete else trainer.to_plain()} | learned
-
-
-def as_tensor(X):
-    """Blocks as a tensor of windows."""
-    return torch.from_numpy(np.require(as_blocks(X), requirements="CW"))
 
 
 def split(tokenizer, windows, groups, random_state):
@@ -147,7 +146,7 @@ def settings_for(tokenizer, n_windows, n_blocks, block_size, *, is_stream=False)
         "augment": not is_short,
         **_class_attribute(factory, "training_defaults", {}),
     }
-    given = {name: getattr(tokenizer, name) for name in auto}
+    given = {name: as_python(getattr(tokenizer, name)) for name in auto}
     return auto | {name: v for name, v in given.items() if v != "auto"}
 
 
@@ -168,7 +167,7 @@ def start_network(tokenizer, windows, seed):
         latent_dim = quantizer.latent_dim_for(block_size)
         limits = quantizer.latent_limits()
     if tokenizer.latent_dim != "auto":
-        latent_dim = tokenizer.latent_dim
+        latent_dim = int(tokenizer.latent_dim)
     with seeded(seed):
         network = build_network(tokenizer.network, block_size, latent_dim, limits)
     earlier = getattr(tokenizer, "network_", None)
@@ -273,7 +272,7 @@ def start_training(tokenizer, network, X, settings, seed):
         )
         bottleneck = Bottleneck(quantizer, state, generator)
     with limited_threads(1):  # sums in one order
-        deviation = as_tensor(X).std(correction=0)
+        deviation = as_tensor(as_blocks(X)).std(correction=0)
     deviation = deviation.to(resolve_device(tokenizer.device))
     losses = getattr(tokenizer, "loss_curve_", [])
     return Trainer(network, bottleneck, deviation, generator, settings, losses)
@@ -286,7 +285,7 @@ def resume_training(tokenizer, network):
         quantizer = copy.deepcopy(tokenizer.quantizer_)
         bottleneck = Bottleneck(quantizer, plain["bottleneck"] or {}, generator)
     device = resolve_device(tokenizer.device)
-    deviation = torch.tensor(plain["deviation"], device=device)
+    deviation = torch.tensor(plain["deviation"], dtype=torch.float32, device=device)
     settings, losses = plain["settings"], tokenizer.loss_curve_
     trainer = Trainer(network, bottleneck, deviation, generator, settings, losses)
     trainer.resume(plain)

@@ -1,35 +1,47 @@
 """A trained network over arrays of blocks, chunk by chunk.
 
-All chunks have the same shape; the last one is filled up. Kernels are chosen, and sums
-ordered, by shape, and threads share the rows of a chunk. A window therefore gives the
-same bits in any batch and with any number of threads, and memory stays bounded.
+Kernels are chosen, and sums ordered, by shape, and threads share the rows of a chunk.
+All chunks therefore have the same shape, and the last one is filled up: a window gives
+the same bits in any batch and with any number of threads, and memory stays bounded.
+Few windows take a smaller chunk, once it has been shown to give the same bits.
 """
 
 import copy
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
-from sktok._torch.device import exact_float32, resolve_device
+from sktok._torch.arrays import as_blocks, as_tensor
+from sktok._torch.device import resolve_device
+from sktok._torch.guard import unaffected
 from sktok._torch.nearest import require_finite
 from sktok._torch.search import search_tokens
 from sktok._torch.threads import limited_threads, n_threads
 
 _CHUNK_BLOCKS = 6400  # more outgrow the caches, fewer are too little work for a call
+_N_TRIALS = 4  # of a smaller chunk
+_DISTINCT = 100  # numbers that a trial needs to show anything
 _CODEBOOK_TOKENS = 2**16  # that a look-up table has at most
 _HASH_BITS = 16
+_faster = WeakKeyDictionary()  # network -> its faster form on each device
+_exact = WeakKeyDictionary()  # network -> whether chunks of a size give the same bits
 _look_ups = WeakKeyDictionary()  # network -> what decodes its quantised latents
 
 
+@unaffected()
 def encode(network, X, device="cpu"):
     """Latents of blocks: (…, block_size) to (…, latent_dim)."""
-    network = for_inference(network, device)
-    return _map_chunks(network.encode, X, device)
+    device = resolve_device(device)
+    encode = partial(_run, for_inference(network, device), "encode")
+    return _map_chunks(encode, X, device)
 
 
+@unaffected()
 def decode(network, latents, device="cpu"):
     """Blocks from latents: (…, latent_dim) to (…, block_size)."""
+    device = resolve_device(device)
     if latents.shape[-1] == 1 and getattr(network, "context_radius", None) == 0:
         blocks = _decode_distinct(network, latents, device)
         if blocks is not None:
@@ -38,8 +50,8 @@ def decode(network, latents, device="cpu"):
 
 
 def _decode_each(network, latents, device):
-    network = for_inference(network, device)
-    return _map_chunks(network.decode, latents, device)
+    decode = partial(_run, for_inference(network, device), "decode")
+    return _map_chunks(decode, latents, device)
 
 
 def _decode_distinct(network, latents, device):
@@ -54,14 +66,13 @@ def _decode_distinct(network, latents, device):
     distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
     if len(distinct) > len(keys) // 8:
         return None
-    # In-place changes of the weights count as another network.
-    versions = [weight._version for weight in network.parameters()]
-    known, *look_up = _look_ups.get(network, (None,))
-    if known != versions or not np.isin(distinct, look_up[0]).all():
+    weights, *look_up = _look_ups.get(network, (None,))
+    is_known = _is_unchanged(network, weights) and np.isin(distinct, look_up[0]).all()
+    if not is_known:
         look_up = _new_look_up(network, distinct, device)
         if look_up is None:
             return None
-        _look_ups[network] = versions, *look_up
+        _look_ups[network] = _copy_of_weights(network), *look_up
     _, factor, table = look_up
     blocks = np.take(table, _hash(keys, factor), axis=0)
     return blocks.reshape(*latents.shape[:-1], -1)
@@ -92,32 +103,42 @@ def _collision_free_factor(distinct):
     return None
 
 
+@unaffected()
 def tokenize(network, quantizer, X, n_candidates=1, device="cpu"):
     """Tokens of blocks: (…, block_size) to (…, tokens_per_block) of int64."""
+    device = resolve_device(device)
     network = for_inference(network, device)
-    quantize, _ = quantizer.tensor_functions(resolve_device(device))
-    codes = None
+    quantize, _ = quantizer.tensor_functions(device)
     if n_candidates > 1:
-        codes = torch.from_numpy(quantizer.codes()).to(resolve_device(device))
+        codes = as_tensor(quantizer.codes()).to(device)
 
     def tokens_of(x):
+        latents = require_finite(_run(network, "encode", x))
+        return quantize(latents)
+
+    def best_tokens_of(x):
+        n_windows = len(x)
+        x = _filled(x, _chunk_size(x.shape[1], device, n_candidates))
         latents = require_finite(network.encode(x))
         tokens = quantize(latents)
-        if n_candidates > 1:
-            tokens = search_tokens(network, codes, n_candidates, x, latents, tokens)
-        return tokens
+        tokens = search_tokens(network, codes, n_candidates, x, latents, tokens)
+        return tokens[:n_windows]
 
+    if n_candidates == 1:
+        return _map_chunks(tokens_of, X, device)
     # A search decodes each chunk `n_candidates` times at once.
-    return _map_chunks(tokens_of, X, device, n_copies=n_candidates)
+    return _map_chunks(best_tokens_of, X, device, n_copies=n_candidates)
 
 
+@unaffected()
 def decode_tokens(network, quantizer, tokens, device="cpu"):
     """Blocks from valid tokens: (…, tokens_per_block) to (…, block_size)."""
+    device = resolve_device(device)
     network = for_inference(network, device)
-    _, dequantize = quantizer.tensor_functions(resolve_device(device))
+    _, dequantize = quantizer.tensor_functions(device)
 
     def blocks_of(tokens):
-        return network.decode(dequantize(tokens).float())
+        return _run(network, "decode", dequantize(tokens).float())
 
     return _map_chunks(blocks_of, tokens, device)
 
@@ -136,46 +157,132 @@ def blocks_of_tokens(network, quantizer, latent_dim, device="cpu"):
     return decode_tokens(network, quantizer, tokens, device)
 
 
-def for_inference(network, device="cpu"):
+def for_inference(network, device):
     """`network` in its fastest form on the device; the given one stays on the CPU."""
-    if hasattr(network, "for_inference"):
-        network = network.for_inference()
-    if resolve_device(device).type != "cpu":
-        network = copy.deepcopy(network).to(resolve_device(device))
-    return network
+    if not hasattr(network, "for_inference"):
+        # It may hold more than weights, so that a copy would not follow its changes.
+        if device.type == "cpu":
+            return network
+        return copy.deepcopy(network).to(device)
+    known = _faster.setdefault(network, {})
+    weights, faster = known.get(device, (None, None))
+    if not _is_unchanged(network, weights):
+        weights, on_device = _copy_of_weights(network), network
+        if device.type != "cpu":
+            on_device = copy.deepcopy(network).to(device)
+        faster = on_device.for_inference()
+        known[device] = weights, faster
+    return faster
 
 
-def as_blocks(X):
-    """Blocks in rows of any shape as (windows, blocks, block_size).
+def _is_unchanged(network, weights):
+    """Whether a network still has the weights that `_copy_of_weights` returned, if any.
 
-    Rows of one block, (windows, n), are windows of one block. The leads of a window
-    become windows: a network never reads across the boundary between two leads.
+    Counters of changes in place would be quicker, but some optimisers of torch, and
+    ``weight.data``, change weights without counting.
     """
-    return X[:, np.newaxis] if X.ndim == 2 else X.reshape(-1, *X.shape[-2:])
+    if weights is None:
+        return False
+    now = list(_weights(network))
+    return len(now) == len(weights) and all(
+        a.dtype == b.dtype and torch.equal(a, b)
+        for a, b in zip(now, weights, strict=True)
+    )
+
+
+def _copy_of_weights(network):
+    return [weight.detach().clone() for weight in _weights(network)]
+
+
+def _weights(module):
+    """Parameters and buffers; torch's own iterators take four times as long."""
+    for weights in (module._parameters, module._buffers):
+        yield from (weight for weight in weights.values() if weight is not None)
+    for part in module._modules.values():
+        yield from _weights(part)
+
+
+def _chunk_size(n_blocks, device, n_copies=1):
+    """Number of windows in a chunk."""
+    # A GPU needs more work for a call.
+    chunk_blocks = _CHUNK_BLOCKS if device.type == "cpu" else 64 * _CHUNK_BLOCKS
+    return max(1, chunk_blocks // n_copies // n_blocks)
+
+
+def _run(network, method, windows):
+    """`encode` or `decode` of as many windows as a chunk has, or fewer."""
+    function = getattr(network, method)
+    n_windows, n_blocks, dim = windows.shape
+    full = _chunk_size(n_blocks, windows.device)
+    size, is_exact = _size_from(n_windows), _exact.setdefault(network, {})
+    if windows.device.type != "cpu":
+        size = full
+
+    def key():
+        return method, n_blocks, dim, torch.get_num_threads(), size
+
+    while size < full and is_exact.get(key()) is False:
+        size *= 2
+    # Networks that prepare themselves keep nothing, so that this mode is safe.
+    with torch.inference_mode(hasattr(network, "for_inference")):
+        if size >= full or is_exact.get(key()):
+            return function(_filled(windows, min(size, full)))[:n_windows]
+        chunk = _filled(windows, full)
+        result = function(chunk)
+        verdict = _trial(function, chunk, result, size)
+    if verdict is not None:
+        is_exact[key()] = verdict
+    return result[:n_windows]
+
+
+def _size_from(n):
+    """The least size of chunks from `n`: there are eight between powers of two."""
+    step = 2 ** max(0, n.bit_length() - 4)
+    return -(-n // step) * step
+
+
+def _filled(windows, size):
+    """Windows filled up to `size` with others like the first one."""
+    missing = size - len(windows)
+    if not missing:
+        return windows
+    others = windows[:1].expand(missing, -1, -1)
+    if windows.is_floating_point():
+        # They are to differ for a trial. No constant, as a network may divide by the
+        # deviation of a window.
+        gains = torch.linspace(1.0, 0.5, missing).to(windows)
+        others = others * gains[:, None, None]
+    return torch.cat([windows, others])
+
+
+def _trial(function, chunk, result, size):
+    """Whether parts of a chunk give the bits of its result; None if it is not clear."""
+    starts = np.linspace(0, len(chunk) - size, _N_TRIALS).astype(int)
+    parts = [slice(start, start + size) for start in starts]
+    if torch.cat([result[part] for part in parts]).unique().numel() < _DISTINCT:
+        return None  # flat windows have the same bits in any order of sums
+    return all(torch.equal(function(chunk[part]), result[part]) for part in parts)
 
 
 def _map_chunks(function, array, device, n_copies=1):
     """Finite results of `function` for an array of blocks, computed chunk by chunk."""
     blocks = as_blocks(array)
-    n_windows, n_blocks = blocks.shape[:2]
-    device = resolve_device(device)
-    # A GPU needs more work for a call.
-    chunk_blocks = _CHUNK_BLOCKS if device.type == "cpu" else 64 * _CHUNK_BLOCKS
-    size = max(1, chunk_blocks // n_copies // n_blocks)
-    dtype = np.float32 if array.dtype.kind == "f" else array.dtype
+    size = _chunk_size(blocks.shape[1], device, n_copies)
+    dtype = torch.float32 if array.dtype.kind == "f" else torch.int64
     result = None
-    with torch.no_grad(), exact_float32(device), limited_threads(n_threads()):
-        for start in range(0, n_windows, size):
+    with limited_threads(n_threads()):
+        for start in range(0, len(blocks), size):
             piece = blocks[start : start + size]
-            chunk = np.empty((size, *piece.shape[1:]), dtype)
+            # A copy, because the address decides the last bits of products.
+            chunk = torch.empty(piece.shape, dtype=dtype)
             with np.errstate(over="ignore"):
-                chunk[: len(piece)] = piece
-            # Filled up with real windows: a network may divide by their deviation.
-            chunk[len(piece) :] = chunk[:1]
-            chunk = require_finite(torch.from_numpy(chunk)).to(device)
+                chunk.numpy()[:] = piece
+            chunk = require_finite(chunk).to(device)
+            if device.type != "cpu":  # a GPU has other kernels for each shape
+                chunk = _filled(chunk, size)
             outcome = require_finite(function(chunk))[: len(piece)]
             if result is None:
-                shape = n_windows, *outcome.shape[1:]
+                shape = len(blocks), *outcome.shape[1:]
                 result = torch.empty(shape, dtype=outcome.dtype)
             result[start : start + size] = outcome
     return result.numpy().reshape(*array.shape[:-1], -1)

@@ -6,6 +6,7 @@ Each module computes in float32 what a fitted estimator computes: `forward` is i
 """
 
 import logging
+import math
 import warnings
 from contextlib import contextmanager
 
@@ -14,7 +15,9 @@ import torch.nn.functional as F
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sktok._torch.inference import as_blocks, for_inference
+from sktok._steps import unwrap
+from sktok._torch.arrays import as_blocks, as_tensor
+from sktok._torch.inference import for_inference
 
 _OPSET = 18  # the oldest that torch writes
 
@@ -56,10 +59,10 @@ class _Autoencoder(nn.Module):
             )
         self.row_shape = tokenizer.row_shape_
         self.latent_shape = tokenizer._latent_shape()
-        self.network = for_inference(tokenizer.network_)
+        self.network = for_inference(tokenizer.network_, torch.device("cpu"))
         quantizer, codebook = tokenizer.quantizer_, tokenizer.codebook_
         self.quantizer = None if quantizer is None else _Quantizer(quantizer)
-        self.codebook = None if codebook is None else torch.from_numpy(codebook)
+        self.codebook = None if codebook is None else as_tensor(codebook)
 
     def forward(self, x):
         latents = self.network.encode(as_blocks(x))
@@ -73,6 +76,40 @@ class _Autoencoder(nn.Module):
         latents = x if self.quantizer is None else self.quantizer.inverse(x)
         blocks = self.network.decode(as_blocks(latents))
         return blocks.reshape(-1, *self.row_shape)
+
+
+class _GainShape(nn.Module):
+    """A `GainShapeTokenizer`; computes bins in float64, as `transform` does."""
+
+    def __init__(self, tokenizer):
+        super().__init__()
+        self.row_shape = tokenizer.row_shape_
+        self.tokens_per_lead = 2 + tokenizer._n_shape_tokens
+        self.tokenizer = module_of(tokenizer.tokenizer_, "tokenizer")
+        self.n_bins = len(tokenizer.offsets_)
+        self.offsets = as_tensor(tokenizer.offsets_)
+        self.gains = as_tensor(tokenizer.gains_)
+
+    def forward(self, x):
+        windows = x.reshape(-1, self.row_shape[-1]).double()  # a row for each lead
+        lowest, highest = windows.aminmax(dim=1, keepdim=True)
+        offset = (self.offsets <= lowest).sum(1).clamp(min=1) - 1
+        offsets = F.embedding(offset, self.offsets[:, None])
+        gain = (self.gains < highest - offsets).sum(1).clamp(max=self.n_bins - 1)
+        gains = F.embedding(gain, self.gains[:, None])
+        shapes = self.tokenizer(((windows - offsets) / gains).float())
+        bins = torch.stack([offset, self.n_bins + gain], dim=1)
+        tokens = torch.cat([bins, 2 * self.n_bins + shapes], dim=1)
+        n_leads = math.prod(self.row_shape[:-1])
+        return tokens.reshape(-1, n_leads * self.tokens_per_lead)
+
+    def inverse(self, tokens):
+        tokens = tokens.reshape(-1, self.tokens_per_lead)
+        shapes = self.tokenizer.inverse(tokens[:, 2:] - 2 * self.n_bins)
+        offsets = F.embedding(tokens[:, 0], self.offsets[:, None])
+        gains = F.embedding(tokens[:, 1] - self.n_bins, self.gains[:, None])
+        windows = (offsets + gains * shapes.double()).float()
+        return windows.reshape(-1, *self.row_shape)
 
 
 class _Chain(nn.Module):
@@ -111,10 +148,12 @@ class Inverse(nn.Module):
 
 def module_of(step, name):
     """The module of a fitted estimator; `name` is for the error."""
+    step = unwrap(step)
     # What an estimator has tells what it is: no class of estimators is known here.
     for attribute, module in (
         ("steps", _Chain),
         ("network", _Autoencoder),
+        ("tokenizer", _GainShape),
         ("tokens_per_block", _Quantizer),
         ("_export_functions", _Step),
     ):
@@ -123,15 +162,15 @@ def module_of(step, name):
             return module(step)
     raise TypeError(
         f"{name}={type(step).__name__} cannot be exported: expected AmplitudeScaler, "
-        "BlockSegmenter, ConvAETokenizer, Resampler, a quantiser, 'passthrough' or a "
-        "Pipeline."
+        "BlockSegmenter, ConvAETokenizer, GainShapeTokenizer, Resampler, a quantiser, "
+        "'passthrough' or a Pipeline."
     )
 
 
 def export(module, example, name, output):
     """The ONNX program of a module, for any number of windows."""
     try:
-        with torch.no_grad(), _silent_exporter():
+        with _silent_exporter():
             return torch.onnx.export(
                 module.eval(),
                 (example,),

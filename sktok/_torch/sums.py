@@ -52,7 +52,7 @@ class _Product(torch.autograd.Function):
         return d_rows, sum_of_outer(rows, d_output), d_addend
 
 
-def convolve(rows, n_blocks, kernel):
+def convolve(rows, n_blocks, image_kernel):
     """Convolve each channel along the blocks of a window, with zeros around them.
 
     Parameters
@@ -63,8 +63,8 @@ def convolve(rows, n_blocks, kernel):
     n_blocks : int
         Number of blocks in a window.
 
-    kernel : torch.Tensor of shape (kernel_size, channels)
-        One kernel for each channel; `kernel_size` is odd.
+    image_kernel : torch.Tensor of shape (channels, 1, 1, kernel_size)
+        One kernel for each channel, as from `as_image_kernel`; `kernel_size` is odd.
 
     Returns
     -------
@@ -72,12 +72,17 @@ def convolve(rows, n_blocks, kernel):
         The result, without a gradient: see `convolution_gradients`.
     """
     # torch convolves images faster: a window is an image of one row, channels last.
+    n_channels, _, _, kernel_size = image_kernel.shape
     # (windows * blocks, channels) -> (windows, channels, 1, blocks): nothing moves.
-    image = rows.unflatten(0, (-1, 1, n_blocks)).permute(0, 3, 1, 2)
-    padding = (0, len(kernel) // 2)
-    weight = kernel.T[:, None, None]
-    image = F.conv2d(image, weight, padding=padding, groups=rows.shape[1])
-    return image.permute(0, 2, 3, 1).flatten(0, 2)
+    image = rows.view(-1, 1, n_blocks, n_channels).permute(0, 3, 1, 2)
+    padding = (0, kernel_size // 2)
+    image = torch.conv2d(image, image_kernel, None, 1, padding, 1, n_channels)
+    return image.permute(0, 2, 3, 1).reshape(-1, n_channels)
+
+
+def as_image_kernel(kernel):
+    """Kernels (kernel_size, channels) as `convolve` takes them."""
+    return kernel.T.contiguous()[:, None, None]
 
 
 def convolution_gradients(d_output, rows, n_blocks, kernel):
@@ -90,7 +95,8 @@ def convolution_gradients(d_output, rows, n_blocks, kernel):
         first, last = max(0, -shift), max(0, n_blocks - max(0, shift))
         pair = x[:, first + shift : last + shift] * d[:, first:last]
         d_kernel.append(pair.sum((0, 1)))
-    return convolve(d_output, n_blocks, kernel.flip(0)), torch.stack(d_kernel)
+    d_rows = convolve(d_output, n_blocks, as_image_kernel(kernel.flip(0)))
+    return d_rows, torch.stack(d_kernel)
 
 
 def with_ones(rows):

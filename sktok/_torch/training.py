@@ -2,14 +2,12 @@
 
 import copy
 import math
-from contextlib import contextmanager
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from sktok._torch.sums import mean_by_window
-from sktok._torch.threads import fork_safe_lock
 
 _CHECK_EVERY = 50  # steps between two validation checks, at least
 _TINY = 1e-30  # keeps a constant signal from a division by zero
@@ -19,19 +17,6 @@ _OFFSET_SPREAD = 0.15  # standard deviation of the offset, relative to the signa
 # whichever is more (the latter where blocks are few and long).
 _BLOCK_GROWTH = 4.0
 _WINDOW_GROWTH = 0.3
-_generator_lock = fork_safe_lock()
-
-
-@contextmanager
-def seeded(seed):
-    """Seed the weights that layers draw here.
-
-    torch initialises layers from its global generator. Its state is restored
-    afterwards, and only one thread at a time may use it.
-    """
-    with _generator_lock, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 class Trainer:
@@ -251,15 +236,17 @@ def augmented(batch, deviation, generator):
     signal = batch.flatten(1)
     n_windows, length = signal.shape
     if length > 1:
-        speed, start = torch.rand(2, generator=generator).tolist()
+        speed, start = torch.rand(2, generator=generator, dtype=batch.dtype).tolist()
         _, n_blocks, block_size = batch.shape
         growth = max(_BLOCK_GROWTH / block_size, _WINDOW_GROWTH / n_blocks)
         speed = 1 / (1 + growth * speed)
         start *= (1 - speed) * (length - 1)
-        position = start + speed * torch.arange(length, device=batch.device)
+        position = torch.arange(length, dtype=batch.dtype, device=batch.device)
+        position = start + speed * position
         left = position.long().clamp(max=length - 2)
         signal = torch.lerp(signal[:, left], signal[:, left + 1], position - left)
-    normal = torch.randn(2, n_windows, 1, generator=generator).to(batch)
+    normal = torch.randn(2, n_windows, 1, generator=generator, dtype=batch.dtype)
+    normal = normal.to(batch.device)
     gain, offset = torch.exp(_GAIN_SPREAD * normal[0]), _OFFSET_SPREAD * normal[1]
     level = signal.mean(1, keepdim=True)
     signal = level + gain * (signal - level) + deviation * offset
