@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
-from sktok._estimator import Estimator, feature_names, names_by_lead
+from sktok._estimator import Estimator, Pace, feature_names, names_by_lead
 from sktok._rows import WINDOWS, validate_inverse, validate_windows
 from sktok._sklearn_compat import Interval, WindowTransformerMixin, _fit_context
 
@@ -35,7 +35,8 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
     the last sample to pad the last block, and `inverse_transform` removes the padding.
     Each lead of windows of several leads is cut on its own.
 
-    Blocks have three axes or more, so they stay arrays under ``set_output``.
+    Blocks have three axes or more, so they stay arrays under ``set_output``. For pandas
+    they keep the index of the frame, which the tokens of later steps get.
 
     Parameters
     ----------
@@ -184,6 +185,9 @@ class BlockSegmenter(WindowTransformerMixin, Estimator):
         shape = *self.row_shape_[:-1], self.n_blocks_, self.block_size_
         X = validate_inverse(self, X, shape)
         return join(X, self.row_shape_[-1])
+
+    def _pace(self, *, inverse=False):
+        return Pace()
 
     def _resize(self, row_shape):
         """Take windows of another length; return the shape of their blocks."""

@@ -5,7 +5,7 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
-from sktok._estimator import Estimator, FirstBatchMixin
+from sktok._estimator import Estimator, FirstBatchMixin, Pace
 from sktok._rows import (
     LARGEST,
     require_finite,
@@ -165,6 +165,9 @@ class AmplitudeScaler(
             np.clip(scaled, low, high, out=scaled)
         advice = "set clip=True, or fit on a signal with this range."
         return require_finite(scaled, X, advice)
+
+    def _pace(self, *, inverse=False):
+        return Pace()
 
     def _resize(self, row_shape):
         """Take rows of another shape, whose samples are in the same unit."""

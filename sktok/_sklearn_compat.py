@@ -13,10 +13,13 @@ from sklearn.utils._param_validation import (  # noqa: F401
     HasMethods,
     InvalidParameterError,
     StrOptions,
+    validate_parameter_constraints,
 )
 
 # `set_output` for output of several axes, for which there is no public way.
-from sklearn.utils._set_output import _get_output_config, _wrap_data_with_container
+from sklearn.utils._set_output import _get_container_adapter, _wrap_data_with_container
+
+from sktok._frames import IndexedArray, with_index
 
 
 class Interval(_param_validation.Interval):
@@ -30,7 +33,8 @@ class WindowTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):
     """`TransformerMixin` for output that may have three or more axes.
 
     Under ``set_output``, output of two axes becomes a frame as usual. Output of more
-    axes stays an array; scikit-learn's own mixin raises an error.
+    axes stays an array, for which scikit-learn's own mixin raises an error. The array
+    keeps the index of a pandas frame for the frames of later steps.
     """
 
     # Undo the wrapping by the mixin, which fails for more axes.
@@ -47,10 +51,22 @@ class WindowTransformerMixin(TransformerMixin, auto_wrap_output_keys=None):
 def _frame_two_axes(transform):
     @wraps(transform)
     def wrapped(self, X):
-        result = transform(self, X)
+        result, index = transform(self, X), _index_for_output(self, X)
         if result.ndim > 2:
-            _get_output_config("transform", self)  # raises for an unknown container
-            return result
+            return result if index is None else with_index(result, index)
+        if index is not None:
+            import pandas as pd
+
+            X = pd.DataFrame(index=index)
         return _wrap_data_with_container("transform", result, X, self)
 
     return wrapped
+
+
+def _index_for_output(estimator, X):
+    """The index of `X` if the output is for pandas and `X` has an index, or None."""
+    adapter = _get_container_adapter("transform", estimator)  # raises if unknown
+    if adapter is None or adapter.container_lib != "pandas":
+        return None
+    has_index = isinstance(X, IndexedArray) or adapter.is_supported_container(X)
+    return X.index if has_index else None

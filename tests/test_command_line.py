@@ -1,6 +1,7 @@
 """The command line, from WFDB records to tokens and back."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -121,6 +122,27 @@ def test_fit_writes_a_tokenizer_and_describes_it(home):
         description = describe(tokenizer, ecg.data, fs=FS, unit="mV", groups=ecg.record)
         assert str(description) in shown
     assert "172 of 250 samples" in shown
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp932", "gbk"])
+def test_output_does_not_fail_for_its_encoding(folder, monkeypatch, encoding):
+    for name in ("stdout", "stderr"):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding)
+        monkeypatch.setattr(sys, name, stream)
+    tokenizer = ["--tokenizer", "².skops"]
+    fit = ["fit", "home/ward/a", "--max-steps", "1", "--out", "².skops"]
+    assert main(fit) == 0
+    assert main(["tokenize", "home/ward/a", *tokenizer, "--out", "²"]) == 0
+    assert main(["decode", "²", *tokenizer, "--out", "decoded²"]) == 0
+    assert main(["inspect", "².skops", "home/ward/a"]) == 0
+    assert main(["inspect", "².skops", "--json"]) == 0
+    assert main(["inspect", "absent\udcff"]) == 1  # a byte that is no UTF-8
+    shown = sys.stdout.buffer.getvalue().decode(encoding)
+    assert shown.count("mV\\xb2") == 2
+    assert "folder                  decoded\\xb2" in shown
+    sys.stderr.flush()
+    shown = sys.stderr.buffer.getvalue().decode(encoding)
+    assert shown == "sktok: error: There is no tokenizer absent\\udcff.\n"
 
 
 def test_the_seed_determines_the_tokenizer(folder, ecg, capsys):

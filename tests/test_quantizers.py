@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from sklearn.cluster import KMeans
@@ -98,6 +98,49 @@ def test_centers_fall_into_their_own_bins(strategy):
         quantizer.transform(np.resize(quantizer.centers_, (1, 40))),
         np.resize(np.arange(16), (1, 40)),
     )
+
+
+@st.composite
+def crowded_values(draw):
+    """Values that are few steps of their dtype apart."""
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    base = dtype(draw(st.sampled_from([0.0, 0.1, 1.0, -3e5, 1e6, 1e-30, 1e30])))
+    shape = array_shapes(min_dims=2, max_dims=2, max_side=8)
+    steps = draw(arrays(np.int64, shape, elements=st.integers(-40, 40)))
+    return (base + steps * np.spacing(base)).astype(dtype)
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(values, crowded_values()),
+    st.sampled_from(STRATEGIES),
+    st.sampled_from(["midpoint", "mean"]),
+    st.integers(2, 40),
+    st.booleans(),
+    st.booleans(),
+)
+def test_tokens_of_the_training_values_come_back(
+    X, strategy, centers, n_bins, as_tuple, has_limits
+):
+    if as_tuple:
+        n_bins = (min(n_bins, 16),) * X.shape[-1]
+    limits = "minmax"
+    if has_limits and X.min() < np.median(X):
+        limits = float(X.min()), float(np.median(X))
+    quantizer = BinQuantizer(n_bins, limits=limits, strategy=strategy, centers=centers)
+    tokens = quantizer.fit_transform(X)
+    restored = quantizer.inverse_transform(tokens)
+    np.testing.assert_array_equal(quantizer.transform(restored), tokens)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_mean_of_many_values_stays_in_its_bin(strategy):
+    """The sum of a million equal values has a rounding error of many steps."""
+    X = np.repeat([[0.1], [0.7], [np.nextafter(0.7, 1)], [1.3]], 250_001, axis=0)
+    quantizer = BinQuantizer(3, strategy=strategy, centers="mean").fit(X)
+    tokens = quantizer.transform(X)
+    restored = quantizer.inverse_transform(tokens)
+    np.testing.assert_array_equal(quantizer.transform(restored), tokens)
 
 
 @pytest.mark.parametrize("strategy", ["uniform", "quantile"])

@@ -30,6 +30,7 @@ def main(argv=None):
         The exit code: 0 if the command is done, 1 if the files or their content are
         wrong, 130 if it was interrupted. Wrong usage raises `SystemExit` with code 2.
     """
+    _print_any_character()
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
@@ -45,6 +46,13 @@ def main(argv=None):
             print(f"sktok: error: {_one_line(error)}", file=sys.stderr)
             return 1
     return 0
+
+
+def _print_any_character():
+    """Print characters that the encoding of a stream lacks, such as ², as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _show_warning(message, *_, **__):

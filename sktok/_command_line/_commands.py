@@ -25,6 +25,7 @@ from sktok._steps import (
 )
 from sktok.corpus import read_corpus, write_corpus
 from sktok.corpus._reader import read_record, require_whole
+from sktok.corpus._vocabulary import to_signal
 from sktok.datasets import split_patients
 from sktok.datasets._leads import distinct_names
 from sktok.datasets._loaders import find_records, load_any
@@ -307,7 +308,7 @@ def _decoded(entries, corpus, tokenizer):
     signals = np.full((n_samples, len(entries) * n_leads), np.nan)
     for first, entry in enumerate(entries):
         ids, _, starts = read_record(corpus, entry)
-        windows = corpus.vocabulary.decode_signal(ids, tokenizer)
+        windows = to_signal(corpus.vocabulary.decode(ids), tokenizer)
         is_length = windows.shape[-1] == length
         require_whole(is_length, f"The windows of record {record} have another rate")
         windows = windows.reshape(len(starts), n_leads, length)

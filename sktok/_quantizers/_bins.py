@@ -5,6 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
+from sktok._estimator import Pace
 from sktok._quantizers._protocol import BaseQuantizer
 from sktok._rows import LARGEST, validate_interval
 from sktok._sklearn_compat import Interval, StrOptions
@@ -84,6 +85,15 @@ def mean_centers(values, bins, centers):
     return np.where(count > 0, means, centers).astype(centers.dtype)
 
 
+def clip_to_values(centers, values, bins):
+    """Centres between the smallest and the largest value in their bin, if any."""
+    lowest = np.full_like(centers, np.inf)
+    highest = -lowest
+    np.minimum.at(lowest, bins, values)
+    np.maximum.at(highest, bins, values)
+    return np.where(lowest <= highest, np.clip(centers, lowest, highest), centers)
+
+
 _STRATEGIES = {
     "uniform": uniform_edges,
     "quantile": quantile_edges,
@@ -121,7 +131,10 @@ class BinQuantizer(BaseQuantizer):
 
     centers : {"midpoint", "mean"}, default="midpoint"
         The value that a token is turned back into: the middle of its bin, or the mean
-        of the training values in it (the middle if there are none).
+        of the training values in it (the middle if there are none). If rounding moves
+        it out of its bin, the nearest training value in the bin replaces it, so the
+        tokens of training values stay the same after `inverse_transform` and
+        `transform`.
 
     Attributes
     ----------
@@ -155,6 +168,13 @@ class BinQuantizer(BaseQuantizer):
     --------
     sklearn.preprocessing.KBinsDiscretizer : Separate bins for each column.
     VectorQuantizer : A codebook instead of bins.
+
+    Notes
+    -----
+    A bin may be narrower than the distance between two numbers of the dtype of `X`, as
+    with 256 bins from 1,000,000 to 1,000,001 in float32. Most such bins hold no number.
+    The token of a bin without training values may then become a neighbouring token
+    after `inverse_transform` and `transform`.
 
     References
     ----------
@@ -211,6 +231,7 @@ class BinQuantizer(BaseQuantizer):
         if isinstance(self.n_bins, tuple):
             self._check_bin_tuple(values.shape[-1])
             columns, n_bins = np.moveaxis(values, -1, 0), self.n_bins
+        n_bins = list(map(int, n_bins))  # those of numpy may overflow
         bins = [
             self._fit_bins(column.ravel(), n, limits)
             for column, n in zip(columns, n_bins, strict=True)
@@ -219,7 +240,7 @@ class BinQuantizer(BaseQuantizer):
             self.edges_, self.centers_ = map(list, zip(*bins, strict=True))
         else:
             self.edges_, self.centers_ = bins[0]
-        self.n_tokens_ = math.prod(map(int, n_bins))
+        self.n_tokens_ = math.prod(n_bins)
 
     def _given_limits(self):
         """`limits` as two floats, or None for the limits of the data."""
@@ -256,6 +277,11 @@ class BinQuantizer(BaseQuantizer):
             centers = edge_centers(edges, values.dtype)
         if self.centers == "mean":
             centers = mean_centers(values, self._bins(values, edges), centers)
+        # Rounding moves means, and the middles of narrow bins, out of their bins.
+        is_outside = self._bins(centers, edges) != np.arange(n_bins)
+        if is_outside.any():
+            clipped = clip_to_values(centers, values, self._bins(values, edges))
+            centers[is_outside] = clipped[is_outside]
         return edges, centers
 
     def _bins(self, values, edges):
@@ -292,6 +318,9 @@ class BinQuantizer(BaseQuantizer):
     def tokens_per_block(self, dim):
         return 1 if self._has_digits() else dim
 
+    def _pace(self, *, inverse=False):
+        return super()._pace(inverse=inverse) if self._has_digits() else Pace()
+
     def _resize(self, row_shape):
         if self._has_digits():
             return super()._resize(row_shape)
@@ -316,12 +345,14 @@ class BinQuantizer(BaseQuantizer):
     def export_functions(self):
         import torch
 
+        from sktok._torch.arrays import as_tensor
+
         has_digits = self._has_digits()
         edges = self.edges_ if has_digits else [self.edges_]
         centers = self.centers_ if has_digits else [self.centers_]
         to_index = _uniform_tensor_bins if self.is_uniform_ else _edge_tensor_bins
         to_index = list(map(to_index, edges))
-        centers = [torch.from_numpy(c).float()[:, None] for c in centers]
+        centers = [as_tensor(c).float()[:, None] for c in centers]
 
         def quantize(x):
             if not has_digits:
