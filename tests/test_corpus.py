@@ -6,13 +6,16 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from fractions import Fraction
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 import wfdb
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -584,7 +587,7 @@ def test_a_share_of_patients_keeps_them_on_their_side(tokenizer, ecg, tmp_path):
     ("source", "message"),
     [
         ([], "source holds no record"),
-        ([np.empty((0, 250))], r"0 sample\(s\)[\s\S]*The error is in record 0"),
+        ([np.empty((0, 250))], r"\(0, 250\), expected at least one: leave"),
         ([np.zeros((3, 200))], r"200\), expected \(n_windows, 250\)"),
         ([np.zeros(200)], r"200\), expected \(n_windows, 250\)"),
         (np.full((3, 250), np.inf), "infinity"),
@@ -627,13 +630,95 @@ def test_a_channel_is_a_number_or_a_name(records, tokenizer, tmp_path, channel):
         write_corpus(tmp_path / "a", records, tokenizer, channel=channel)
 
 
-def test_facts_that_json_cannot_hold_are_refused_before_writing(
-    records, tokenizer, tmp_path
+START = 250 * np.arange(50)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"start": START + 0.5}, TypeError, "start has dtype float64, expected int"),
+        ({"start": START > 0}, TypeError, "start has dtype bool"),
+        ({"start": [10**30] * 50}, TypeError, "start has dtype object"),
+        ({"start": START.astype("M8[s]")}, ValueError, "dates or times"),
+        ({"start": np.ma.masked_equal(START, 250)}, ValueError, "masked values"),
+        ({"start": START[:, np.newaxis]}, ValueError, "one sample for each window"),
+        ({"start": START.astype(np.uint64) + 2**63}, ValueError, r"within 2\*\*62"),
+        ({"start": START - 2**62}, ValueError, r"within 2\*\*62"),
+        ({"fs": "250"}, ValueError, "fs='250'"),
+        ({"fs": np.nan}, ValueError, "fs=nan"),
+        ({"fs": 10**400}, ValueError, "expected a number above 0"),
+        ({"fs": Fraction(1, 10**400)}, ValueError, "expected a number above 0"),
+        ({"unit": np.nan}, TypeError, "unit=nan: expected a str"),
+        ({"unit": b"mV"}, TypeError, "unit=b'mV'"),
+        ({"unit": "\udcff"}, ValueError, "not all valid Unicode text: rename"),
+        ({"scale": ["record"]}, ValueError, "expected None or 'record'"),
+        ({"groups": ["Ann"] * 49 + [np.nan]}, TypeError, "groups holds nan"),
+        ({"groups": ["\ud800"] * 50}, ValueError, "not all valid Unicode text"),
+        ({"lead": [None] * 50}, TypeError, "lead=.*expected a name"),
+        ({"lead": [["I", "II"]] * 50}, ValueError, "lead=.*expected one name"),
+        ({"lead": ["\ud800"] * 50}, ValueError, "not all valid Unicode text"),
+    ],
+)
+def test_what_a_corpus_cannot_hold_is_refused(
+    records, tokenizer, tmp_path, change, error, message
 ):
+    source = [records[0], Bunch(**records[1] | change)]
+    with pytest.raises(error, match=message) as found:
+        write_corpus(tmp_path / "a", source, tokenizer, validation=0.5)
+    assert "The error is in record r1." in found.value.__notes__
+    assert written_to(tmp_path / "a") == ["r0"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"record": [np.nan] * 50}, TypeError, "record holds nan: expected the name"),
+        ({"record": ["r"] * 49 + [None]}, TypeError, "record holds None"),
+        ({"record": np.array([b"r"] * 50)}, TypeError, "record holds .*b'r'"),
+        ({"record": [""] * 50}, TypeError, "record holds ''"),
+        ({"record": ["\udcff"] * 50}, ValueError, "not all valid Unicode text"),
+        ({"record": "r" * 50}, TypeError, "record='rr.*one value for each window"),
+        ({"groups": "p" * 50}, TypeError, "groups='pp.*one value for each window"),
+        ({"lead": "I" * 50}, TypeError, "lead='II.*one value for each window"),
+        ({"start": None}, ValueError, "a Bunch without start: give"),
+    ],
+)
+def test_what_names_no_records_is_refused(
+    records, tokenizer, tmp_path, change, error, message
+):
+    with pytest.raises(error, match=message):
+        write_corpus(tmp_path / "a", Bunch(**records[0] | change), tokenizer)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("n_names", [1, 3])
+def test_windows_of_two_leads_have_two_names(two_leads, tmp_path, n_names):
+    _, ecg, _ = two_leads
+    both = make_pipeline(Resampler(360, 360), codebook()).fit(ecg.data)
+    names = np.full((40, n_names), ["I", "II", "V1"][:n_names])
+    with pytest.raises(ValueError, match=r"lead=.*expected 2 different names"):
+        write_corpus(tmp_path / "a", Bunch(**ecg | {"lead": names}), both)
+
+
+@pytest.mark.parametrize(
+    ("setting", "error", "message"),
+    [
+        ({"scale": "minmax"}, ValueError, "scale='minmax': expected None or 'record'"),
+        ({"scale": np.nan}, ValueError, "scale=nan"),
+        ({"channel": {"I", "II"}}, TypeError, "expected a list, because leads have"),
+        ({"fs": 10**400}, ValueError, "expected a number above 0"),
+    ],
+)
+def test_settings_that_json_cannot_hold_are_refused(
+    records, tokenizer, tmp_path, setting, error, message
+):
+    with pytest.raises(error, match=message):
+        write_corpus(tmp_path / "a", records, tokenizer, **setting)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_facts_of_numpy_types_are_stored(records, tokenizer, tmp_path):
     record = records[0]
-    for index, change in enumerate([{"start": record.start + 0.5}, {"fs": "250"}]):
-        with pytest.raises((TypeError, ValueError), match=r"float64|fs='250'"):
-            write_corpus(tmp_path / f"{index}", Bunch(**record | change), tokenizer)
     facts = {"fs": np.float32(250), "unit": np.str_("mV"), "start": record.start - 99}
     source = Bunch(**record | facts)
     corpus = write_corpus(tmp_path / "a", source, tokenizer, validation=[])
@@ -672,6 +757,17 @@ def interrupted(records, at):
         yield record
 
 
+def write_each_record(monkeypatch):
+    """Let each record be a batch, so that it is on the disk before the next one."""
+    monkeypatch.setattr(_writer, "_SAMPLES_AT_ONCE", 1)
+
+
+def written_to(folder):
+    """The names of the records that an interrupted call wrote."""
+    journal = folder.with_name(f".{folder.name}.partial") / "records.jsonl"
+    return [json.loads(line)["record"] for line in journal.read_text().splitlines()]
+
+
 @pytest.mark.parametrize("at", range(6))
 @pytest.mark.parametrize("half_written", [b"", b"\x01", b"\x01" * 301])
 def test_a_second_run_goes_on(records, tokenizer, tmp_path, at, half_written):
@@ -681,6 +777,7 @@ def test_a_second_run_goes_on(records, tokenizer, tmp_path, at, half_written):
             tmp_path / "a", interrupted(records, at), tokenizer, validation=["p1"]
         )
     assert not (tmp_path / "a").exists()
+    assert written_to(tmp_path / "a") == [f"r{i}" for i in range(at)]
     partial = tmp_path / ".a.partial"
     for name in ("train.bin", "val.bin", "records.jsonl"):
         with open(partial / name, "ab") as file:
@@ -697,14 +794,95 @@ def test_what_is_done_is_not_done_again(records, tokenizer, tmp_path, monkeypatc
         write_corpus(
             tmp_path / "a", interrupted(records, 4), tokenizer, validation=["p1"]
         )
-    encode, done = _writer._encode_record, []
+    encode, done = _writer._encode, []
     monkeypatch.setattr(
         _writer,
-        "_encode_record",
-        lambda r, *rest: done.append(r) or encode(r, *rest),
+        "_encode",
+        lambda batch, *rest: (
+            done.extend(part.entry["record"] for part in batch) or encode(batch, *rest)
+        ),
     )
     write_corpus(tmp_path / "a", records, tokenizer, validation=["p1"])
     assert done == ["r4", "r5"]
+
+
+def test_files_are_synced_once_for_a_batch(records, tokenizer, tmp_path, monkeypatch):
+    sync, synced = _writer.sync, []
+    monkeypatch.setattr(_writer, "sync", lambda f: synced.append(f.name) or sync(f))
+    write_corpus(tmp_path / "a", records, tokenizer, validation=["p1"])
+    names = [os.path.basename(name) for name in synced]
+    assert names == ["train.bin", "val.bin", "records.jsonl"]  # entries after ids
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=9),
+    samples_at_once=st.integers(1, 99),
+    data=st.data(),
+)
+def test_files_do_not_depend_on_batches(lengths, samples_at_once, data):
+    rng = np.random.default_rng(0)
+    dtypes = st.sampled_from([np.float64, np.float32])
+    source = [rng.random((n, 4)).astype(data.draw(dtypes)) for n in lengths]
+    source[0][0, 0] = np.nan
+    tokenizer = BinQuantizer(8, limits=(0, 1)).fit(np.zeros((1, 4)))
+    options = {"validation": ["1", "2"] if len(lengths) > 2 else []}
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        for n_samples in (1, samples_at_once):
+            patch.setattr(_writer, "_SAMPLES_AT_ONCE", n_samples)
+            path = Path(folder, str(len(os.listdir(folder))))
+            corpus = write_corpus(path, iter(source), tokenizer, **options)
+        one, two = (
+            {file.name: file.read_bytes() for file in path.iterdir()}
+            for path in sorted(Path(folder).iterdir())
+        )
+        assert one == two
+        for entry, windows in zip(corpus.records, source, strict=True):
+            present = ~np.isnan(windows).any(axis=1)
+            tokens = corpus.vocabulary.decode(ids_of(corpus, entry))
+            expected = tokenizer.transform(windows[present]) if present.any() else 0
+            np.testing.assert_array_equal(tokens[present], expected)
+            assert (tokens[~present] == -1).all()
+
+
+def test_a_source_may_reuse_its_buffer(ecg, tokenizer, tmp_path):
+    def reusing(shape):
+        buffer = np.empty(shape)
+        for index in range(4):
+            buffer[...] = ecg.data[index]
+            yield buffer
+
+    for name, shape in (("records", (2, 250)), ("windows", 250)):
+        fresh = [windows.copy() for windows in reusing(shape)]
+        one, two = (
+            write_corpus(tmp_path / f"{name}{i}", source, tokenizer, validation=[])
+            for i, source in enumerate([fresh, reusing(shape)])
+        )
+        np.testing.assert_array_equal(one.train, two.train)
+
+
+def refuse_large(X):
+    if (X > 99).any():
+        raise RuntimeError("over 99")
+    return X
+
+
+@pytest.mark.parametrize("at", [0, 2, 5])
+def test_the_record_at_fault_is_named_and_those_before_it_are_written(
+    records, tmp_path, at
+):
+    step = FunctionTransformer(refuse_large, feature_names_out="one-to-one")
+    tokenizer = make_pipeline(step, codebook()).fit(records[0].data)
+    source = [Bunch(**record | {"data": record.data.copy()}) for record in records]
+    source[at].data[3, 3] = 100
+    with pytest.raises(RuntimeError, match="over 99") as error:
+        write_corpus(tmp_path / "a", source, tokenizer, validation=["p1"])
+    assert error.value.__notes__ == [f"The error is in record r{at}."]
+    assert written_to(tmp_path / "a") == [f"r{i}" for i in range(at)]
+    resumed = write_corpus(tmp_path / "a", records, tokenizer, validation=["p1"])
+    whole = write_corpus(tmp_path / "b", records, tokenizer, validation=["p1"])
+    assert resumed.records == whole.records
+    np.testing.assert_array_equal(resumed.train, whole.train)
 
 
 def test_an_interrupted_corpus_is_not_mixed_with_another(
@@ -732,14 +910,15 @@ def test_an_interrupted_corpus_is_not_mixed_with_another(
 
 def test_a_full_disk_loses_nothing(records, tokenizer, tmp_path, monkeypatch):
     append, n_left = _writer._append, [3]
+    write_each_record(monkeypatch)
 
-    def full(folder, entry, ids, n_leads):
+    def full(folder, entries, sequences):
         n_left[0] -= 1
         if n_left[0] < 0:
             with open(folder / "train.bin", "ab") as file:
-                file.write(ids.tobytes()[:99])
+                file.write(sequences[0].tobytes()[:99])
             raise OSError(28, "No space left on device")
-        return append(folder, entry, ids, n_leads)
+        return append(folder, entries, sequences)
 
     monkeypatch.setattr(_writer, "_append", full)
     with pytest.raises(OSError, match="No space left") as error:
@@ -767,7 +946,8 @@ def test_two_processes_do_not_write_to_one_folder(records, tokenizer, tmp_path):
 
 KILLED = """
 import sys, time, joblib, numpy as np
-from sktok.corpus import write_corpus
+from sktok.corpus import _writer, write_corpus
+_writer._SAMPLES_AT_ONCE = 3 * 9 * 250  # three records
 tokenizer, windows = joblib.load(sys.argv[1])
 def records():
     for index in range(40):
@@ -933,6 +1113,7 @@ def test_a_second_run_goes_on_within_a_record(
     two_leads, tokenizer, tmp_path, monkeypatch, n_written
 ):
     _, _, signal = two_leads
+    write_each_record(monkeypatch)
     for name in ("a", "b"):
         write_wfdb(tmp_path / "ward" / name, signal)
     write = lambda name: write_corpus(  # noqa: E731
@@ -1234,12 +1415,15 @@ def written(tmp_path_factory, records, tokenizer):
         {"record": None},
         {"group": 1},
         {"fs": "250"},
+        {"fs": float("nan")},
+        {"fs": 0.0},
         {"unit": []},
         {"lead": 1},
         {"lead": ["I"]},
         {"lead": ["I", "II"]},
         {"runs": [[0, 10**12]]},
         {"runs": [[0, 10**30]]},
+        {"runs": [[2**62, 1]]},
         {"runs": [[0, True]]},
         {"runs": [0, 1]},
         {"runs": []},
@@ -1338,7 +1522,7 @@ def test_ids_of_no_sequence_are_refused():
 def test_a_bunch_of_unequal_lengths_is_refused(tmp_path, ecg):
     quantizer = BinQuantizer(8).fit(ecg.data)
     cut = Bunch(**{**ecg, "record": ecg.record[:-1]})
-    with pytest.raises(ValueError, match="inconsistent numbers"):
+    with pytest.raises(ValueError, match=r"different lengths, .*431 in record"):
         write_corpus(tmp_path / "corpus", cut, quantizer)
 
 

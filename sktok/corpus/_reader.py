@@ -1,5 +1,6 @@
 """Read a corpus: its settings, its journal of records, and its ids."""
 
+import math
 from itertools import chain
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from sktok.corpus._vocabulary import READABLE_VERSIONS, Vocabulary
 
 JOURNAL = "records.jsonl"
 SPLITS = ("train", "val")
+LAST_SAMPLE = 2**62  # exclusive; the distance of two samples fits into 64 bits
 _TYPES = {"record": str, "group": str, "fs": float | None, "unit": str | None}
 
 
@@ -150,9 +152,10 @@ def is_entry(entry, n_leads):
         numbers = [entry["first"], entry["n_ids"], *chain(*runs)]
         return (
             all(isinstance(entry[key], kind) for key, kind in _TYPES.items())
-            and _is_lead(entry["lead"], n_leads)
+            and (entry["fs"] is None or 0 < entry["fs"] < math.inf)
+            and is_lead(entry["lead"], n_leads)
             and entry["split"] in SPLITS
-            and all(type(n) is int and abs(n) < 2**63 for n in numbers)
+            and all(type(n) is int and abs(n) < LAST_SAMPLE for n in numbers)
             and all(n_windows > 0 for _, n_windows in runs)
             # <bos>, <eos>, <sep> between runs, and at least one id for each window
             and entry["n_ids"] > sum(n for _, n in runs) + len(runs) > 0
@@ -161,7 +164,7 @@ def is_entry(entry, n_leads):
         return False
 
 
-def _is_lead(lead, n_leads):
+def is_lead(lead, n_leads):
     """Whether this is the name of a lead, a list of the names of several, or None."""
     if lead is None or n_leads == 1:
         return isinstance(lead, str | None)

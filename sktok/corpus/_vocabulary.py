@@ -222,17 +222,14 @@ class Vocabulary:
         ------
         ValueError
             If it is another tokenizer, or as in `decode`.
+
+        Notes
+        -----
+        Each call computes the fingerprint of the tokenizer, which takes as long as some
+        windows: one call for the ids of many records is faster than a call for each.
         """
         self.check(tokenizer)
-        tokens = self.decode(ids)
-        n_leads, window_length = window_shape(tokenizer)
-        shape = (n_leads, window_length) if n_leads > 1 else (window_length,)
-        windows = np.full((len(tokens), *shape), np.nan)
-        present = (tokens >= 0).all(axis=1)
-        if present.any():
-            found = tokenizer.inverse_transform(tokens[present])
-            windows[present] = np.reshape(found, (-1, *shape))
-        return windows
+        return to_signal(self.decode(ids), tokenizer)
 
     def check(self, tokenizer):
         """Raise an error unless this is the vocabulary of a tokenizer.
@@ -327,3 +324,15 @@ class Vocabulary:
         if n_open[-1:].any():  # the last window is incomplete
             starts = starts[:-1]
         return ids, starts
+
+
+def to_signal(tokens, tokenizer):
+    """The windows of tokens that `Vocabulary.decode` returned, NaN for missing ones."""
+    n_leads, window_length = window_shape(tokenizer)
+    shape = (n_leads, window_length) if n_leads > 1 else (window_length,)
+    windows = np.full((len(tokens), *shape), np.nan)
+    present = (tokens >= 0).all(axis=1)
+    if present.any():
+        found = tokenizer.inverse_transform(tokens[present])
+        windows[present] = np.reshape(found, (-1, *shape))
+    return windows

@@ -1,17 +1,20 @@
-"""Write a corpus, record by record, so that an interrupted call can be continued."""
+"""Write a corpus in batches of records, so that an interrupted call can continue."""
 
 import json
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from functools import partial
+from contextlib import suppress
+from functools import lru_cache, partial
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import check_array
 from tqdm import tqdm
 
 from sktok._files import read_json, sync, whole_folder, write_json
-from sktok._rows import FLOATS, require_fs, require_int
+from sktok._rows import FLOATS, refuse_masks_and_dates, require_fs, require_int
 from sktok._steps import (
     SignalFacts,
     input_shape,
@@ -19,12 +22,22 @@ from sktok._steps import (
     require_unit_kept,
     signal_facts,
 )
-from sktok.corpus._reader import JOURNAL, SPLITS, is_entry, read_corpus, read_journal
-from sktok.corpus._sources import iterate_records
+from sktok.corpus._reader import (
+    JOURNAL,
+    LAST_SAMPLE,
+    SPLITS,
+    is_lead,
+    read_corpus,
+    read_journal,
+)
+from sktok.corpus._sources import error_in, iterate_records, runs_of_equal
 from sktok.corpus._vocabulary import FORMAT_VERSION, Vocabulary
+from sktok.datasets._leads import require_ordered
 from sktok.datasets._loaders import load_any
 from sktok.datasets._patients import is_validation, patient_name, validate_share
-from sktok.datasets._windows import TooShortError
+from sktok.datasets._windows import TooShortError, validate_scale
+
+_SAMPLES_AT_ONCE = 2**20  # in a batch of records
 
 
 def write_corpus(
@@ -43,10 +56,12 @@ def write_corpus(
 
     The folder contains ``train.bin`` and ``val.bin``, which hold only ids, of the
     vocabulary's `dtype` in the byte order of the machine; ``corpus.json``, the
-    settings; and ``records.jsonl``, the position of each record. Records are read and
-    written one by one. Files are staged in a hidden sibling folder until all records
-    are written. After an interruption, the same call continues with the records whose
-    names are not written yet.
+    settings; and ``records.jsonl``, the position of each record. Records are read one
+    by one, and written in batches of a million samples, or of one longer record. Files
+    are staged in a hidden sibling folder until all records are written. After an error
+    in a record, the records before it are written; an interruption loses at most the
+    batch in memory. The same call then continues with the records whose names are not
+    written yet.
 
     Each lead of a record is a sequence of its own, from ``<bos>`` to ``<eos>``, with
     the same record name and patient. If the tokenizer takes windows of several leads,
@@ -119,11 +134,14 @@ def write_corpus(
         shape; if two records have the same name and lead, or differ in sampling
         frequency or unit; if a record has another sampling frequency or lead than the
         tokenizer, or a unit that cannot be converted; if a record has two patients; if
-        `groups` lacks a record; if records are scaled to [0, 1] and the tokenizer takes
-        a unit; or if an interrupted call had other settings, or its files are damaged.
+        `groups` lacks a record; if a name is not valid Unicode text; if ``start`` is
+        not one sample for each window; if records are scaled to [0, 1] and the
+        tokenizer takes a unit; or if an interrupted call had other settings, or its
+        files are damaged.
     TypeError
-        If windows are not numbers, `groups` is not a mapping, or a patient is neither
-        text nor a whole number.
+        If windows are not numbers, ``start`` is not integers, `groups` is not a
+        mapping, `channel` is a set, or a record or patient is neither text nor a whole
+        number.
 
     Warns
     -----
@@ -156,6 +174,7 @@ def write_corpus(
     groups = _validate_groups(groups)
     fs = require_fs(fs)
     fs = None if fs is None else float(fs)
+    scale = validate_scale(scale)
     reading = {"channel": _validate_channel(channel), "fs": fs, "scale": scale}
     require_unit_kept(tokenizer, scale)
     settings = {
@@ -175,20 +194,11 @@ def write_corpus(
         total = len(source) if isinstance(source, list | tuple) else None
         records = tqdm(records, total=total, unit="record", disable=not verbose)
         seen = {}
-        for record, group, parts in records:
-            group = _patient_of(record, group, groups)
-            for lead, ecg in parts:
-                lead = signal_facts(tokenizer).lead if lead is None else lead
-                _require_new(record, lead, group, seen)
-                if (record, lead) in written:
-                    _require_same_patient(written[record, lead], group, staged)
-                    continue
-                facts, ids = _encode_record(record, lead, ecg, tokenizer, vocabulary)
-                _require_same_units(record, facts, written.values())
-                split = SPLITS[is_validation(group, validation)]
-                entry = {"record": record, "group": group, "split": split, **facts}
-                _append(staged, entry, ids, vocabulary.n_leads)
-                written[record, lead] = entry
+        leads = _new_leads(records, tokenizer, groups, seen, written, staged)
+        parts = _describe(leads, tokenizer, vocabulary, validation, written.values())
+        for batch in _batches(parts):
+            for entries, sequences in _encode(batch, tokenizer, vocabulary):
+                _append(staged, entries, sequences)
         _require_all_records(seen, short, written, staged)
     corpus = read_corpus(folder)
     _warn_of_short_records(short)
@@ -225,6 +235,7 @@ def _patient_of(record, group, groups):
 
 def _validate_channel(channel):
     """`channel` as JSON stores it: an int, a str, or a list of these."""
+    require_ordered("channel", channel)
     if not isinstance(channel, str | bytes) and isinstance(channel, Iterable):
         return [_validate_index_or_name(item) for item in channel]
     return _validate_index_or_name(channel)
@@ -275,22 +286,86 @@ def _require_same_patient(entry, group, staged):
         )
 
 
-def _encode_record(record, lead, ecg, tokenizer, vocabulary):
-    """The facts of a lead of a record for the journal, and its ids."""
+def _new_leads(records, tokenizer, groups, seen, written, staged):
+    """Yield record, patient, lead and windows of everything that is not yet written.
+
+    `seen` is filled with all leads of the source, see `_require_new`.
+    """
+    expected = signal_facts(tokenizer).lead
+    for record, group, parts in records:
+        group = _patient_of(record, group, groups)
+        for lead, ecg in parts:
+            lead = expected if lead is None else lead
+            _require_new(record, lead, group, seen)
+            if (record, lead) in written:
+                _require_same_patient(written[record, lead], group, staged)
+            else:
+                yield record, group, lead, ecg
+
+
+class _Part(NamedTuple):
+    """A lead of a record, or several leads in one window, before they are encoded."""
+
+    entry: dict  # of the journal, without the position of its ids
+    windows: np.ndarray  # (n_windows, n_leads, window_length), in the tokenizer's unit
+
+
+def _describe(leads, tokenizer, vocabulary, validation, written):
+    """Yield a `_Part` for each item of `_new_leads`.
+
+    `written` holds the entries that an interrupted call wrote.
+    """
+    agree = lru_cache(partial(_agree, tokenizer))  # most records have the same facts
+    if not isinstance(validation, float):
+        validation = set(validation)  # finds one of thousands of patients at once
+    first = {}
+    for entry in written:
+        _require_same_units(entry, first)
+    for record, group, lead, ecg in leads:
+        with error_in(f"record {record}"):
+            windows = _validate_windows(ecg["data"], vocabulary)
+            facts, factor = agree(*_facts_of(ecg, lead, vocabulary.n_leads))
+            _require_text(record, group, facts["unit"], facts["lead"])
+            runs = _runs_of(ecg.get("start"), len(windows), vocabulary.window_length)
+        split = SPLITS[is_validation(group, validation)]
+        entry = {"record": record, "group": group, "split": split, "runs": runs}
+        entry |= facts
+        _require_same_units(entry, first)
+        yield _Part(entry, windows * factor if factor != 1 else windows)
+
+
+def _facts_of(ecg, lead, n_leads):
+    """What a source says of a record: rate, unit, lead, and whether it is scaled."""
+    fs, unit = require_fs(ecg.get("fs")), ecg.get("unit")
+    if not isinstance(unit, str | None):
+        raise TypeError(f"unit={unit!r}: expected a str, or None.")
+    if not is_lead(list(lead) if isinstance(lead, tuple) else lead, n_leads):
+        expected = "one name" if n_leads == 1 else f"{n_leads} different names"
+        raise ValueError(f"lead={lead!r}: expected {expected}, or None.")
+    return fs, unit, lead, validate_scale(ecg.get("scale"))
+
+
+def _agree(tokenizer, fs, unit, lead, scale):
+    """The facts of a record as JSON stores them, and the factor of its unit."""
+    require_unit_kept(tokenizer, scale)
+    facts, factor = reconcile(tokenizer, SignalFacts(fs, unit, lead))
+    fs, lead = facts.fs, facts.lead
+    return {
+        "fs": None if fs is None else float(fs),
+        "unit": facts.unit,
+        "lead": list(lead) if isinstance(lead, tuple) else lead,
+    }, factor
+
+
+def _require_text(*names):
+    """Raise if a name is not valid Unicode text."""
     try:
-        require_unit_kept(tokenizer, ecg.get("scale"))
-        facts, factor = reconcile(tokenizer, _facts_of(ecg, lead))
-        windows = _validate_windows(ecg["data"], vocabulary)
-        tokens = _tokenize(windows, factor, tokenizer, vocabulary)
-        start = np.arange(len(windows)) * vocabulary.window_length
-        start = np.asarray(ecg.get("start", start))
-        start = start.astype(np.int64, casting="same_kind")
-    except (TypeError, ValueError) as error:
-        error.add_note(f"The error is in record {record}.")
-        raise
-    runs, ids = _join_runs(tokens, start, vocabulary)
-    fs = None if facts.fs is None else float(facts.fs)
-    return {"runs": runs, **facts._replace(fs=fs)._asdict()}, ids
+        json.dumps(names, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"The names {names} are not all valid Unicode text: rename the record, "
+            "patient, unit or lead."
+        ) from error
 
 
 def _validate_windows(windows, vocabulary):
@@ -304,15 +379,26 @@ def _validate_windows(windows, vocabulary):
         raise TypeError(f"The windows have dtype {dtype}, expected real numbers.")
     if np.ma.isMaskedArray(windows):
         windows = windows.astype(np.float64).filled(np.nan)
-    options = {"ensure_all_finite": "allow-nan", "allow_nd": True}
-    windows = check_array(windows, dtype=FLOATS, **options)
+    if not isinstance(windows, np.ndarray) or dtype not in FLOATS:
+        windows = _check_floats(windows)
     return windows.reshape(-1, n_leads, length)
+
+
+def _check_floats(windows):
+    """Windows as floats, NaN where samples are missing; raise if they are infinite."""
+    options = {"ensure_all_finite": "allow-nan", "allow_nd": True}
+    return check_array(windows, dtype=FLOATS, **options)
 
 
 def _check_shape(shape, n_leads, length):
     """Raise unless windows have a shape that the tokenizer takes."""
     is_one = n_leads == 1
     leads = ((), (1,)) if is_one else ((n_leads,),)
+    if shape[:1] == (0,):
+        raise ValueError(
+            f"Windows have the shape {shape}, expected at least one: leave the record "
+            "out."
+        )
     if len(shape) > 1 and shape[-1] == length and shape[1:-1] in leads:
         return
     expected = f"{length}" if is_one else f"{n_leads}, {length}"
@@ -323,64 +409,150 @@ def _check_shape(shape, n_leads, length):
     )
 
 
-def _facts_of(ecg, lead):
-    """What a source says of a record."""
-    fs, unit = require_fs(ecg.get("fs")), ecg.get("unit")
-    if not isinstance(unit, str | None):
-        raise TypeError(f"unit={unit!r}: expected a str, or None.")
-    return SignalFacts(fs, unit, lead)
+def _runs_of(start, n_windows, window_length):
+    """The first sample and the number of windows of each stretch without a gap."""
+    if start is None:
+        return [[0, n_windows]]
+    start = np.asarray(refuse_masks_and_dates(start))
+    if start.dtype.kind not in "iu":
+        raise TypeError(
+            f"start has dtype {start.dtype}, expected integers: the first sample of "
+            "each window."
+        )
+    if start.shape != (n_windows,):
+        raise ValueError(
+            f"start has the shape {start.shape}, expected one sample for each window: "
+            f"({n_windows},)."
+        )
+    low, high = int(start.min()), int(start.max())
+    if not -LAST_SAMPLE < low <= high < LAST_SAMPLE:
+        raise ValueError(
+            f"start runs from {low} to {high}, expected samples within 2**62 of 0."
+        )
+    # Without a gap, the distance to a window of the same index is constant.
+    start = start.astype(np.int64)
+    runs = runs_of_equal(start - window_length * np.arange(n_windows))
+    return [[int(start[r.start]), r.stop - r.start] for _, r in runs]
 
 
-def _tokenize(windows, factor, tokenizer, vocabulary):
+def _require_same_units(entry, first):
+    """Raise if a record differs from the earlier ones in sampling frequency or unit.
+
+    `first` holds the first entry that has each of them.
+    """
+    for key in ("fs", "unit"):
+        if entry[key] is None:
+            continue
+        known = first.setdefault(key, entry)
+        if entry[key] != known[key]:
+            raise ValueError(
+                f"Record {entry['record']} has {key}={entry[key]!r}, and record "
+                f"{known['record']} has {key}={known[key]!r}: resample or convert it."
+            )
+
+
+# --- batches
+
+
+def _batches(parts):
+    """Collect consecutive parts, of one dtype and `_SAMPLES_AT_ONCE` at most.
+
+    A part with more samples is a batch of its own. After an error in `parts`, those
+    before it are yielded first.
+    """
+    batch, n_samples = [], 0
+    try:
+        for part in parts:
+            windows = part.windows
+            is_full = n_samples + windows.size > _SAMPLES_AT_ONCE
+            if batch and (is_full or windows.dtype != batch[0].windows.dtype):
+                yield batch
+                batch, n_samples = [], 0
+            if windows.size >= _SAMPLES_AT_ONCE:
+                yield [part]
+            else:  # a copy, because the source may reuse its buffer
+                batch.append(part._replace(windows=windows.copy()))
+                n_samples += windows.size
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def _encode(batch, tokenizer, vocabulary):
+    """Yield the entries of a batch and the ids of each.
+
+    If this fails, the batch is halved, to yield the records before the one at fault
+    and to name it.
+    """
+    sequences, place = None, f"record {batch[0].entry['record']}"
+    with suppress(Exception) if len(batch) > 1 else error_in(place):
+        sequences = _to_ids(batch, tokenizer, vocabulary)
+    if sequences:
+        yield [part.entry for part in batch], sequences
+        return
+    middle = len(batch) // 2
+    for half in (batch[:middle], batch[middle:]):
+        yield from _encode(half, tokenizer, vocabulary)
+
+
+def _to_ids(batch, tokenizer, vocabulary):
+    """The ids of each part of a batch, with special tokens."""
+    windows = [part.windows for part in batch]
+    windows = np.concatenate(windows) if len(batch) > 1 else windows[0]  # saves memory
+    tokens = _tokenize(_check_floats(windows), tokenizer, vocabulary)
+    ids = vocabulary.encode(tokens)
+    is_missing = tokens[:, 0] == -1
+    end = np.cumsum(np.where(is_missing, 1, vocabulary.tokens_per_window))
+    n_windows = [n for part in batch for _, n in part.entry["runs"]]
+    runs = iter(np.split(ids, end[np.cumsum(n_windows) - 1]))
+    return [_join(islice(runs, len(part.entry["runs"])), vocabulary) for part in batch]
+
+
+def _tokenize(windows, tokenizer, vocabulary):
     """The tokens of windows, -1 where a window has invalid samples."""
     tokens = np.full((len(windows), vocabulary.tokens_per_window), -1)
     present = ~np.isnan(windows).any(axis=(1, 2))
     if present.any():
         rows = windows[present].reshape(-1, *input_shape(tokenizer))
-        tokens[present] = tokenizer.transform(rows * factor if factor != 1 else rows)
+        tokens[present] = tokenizer.transform(rows)
     return tokens
 
 
-def _join_runs(tokens, start, vocabulary):
-    """The runs of windows without a gap, and their ids with special tokens."""
-    is_gap = np.diff(start) != vocabulary.window_length
-    first = np.append(0, np.flatnonzero(is_gap) + 1)  # window of each run
-    n_windows = np.diff(first, append=len(start))
+def _join(runs, vocabulary):
+    """The ids of the runs of a sequence, with special tokens."""
     ids = [[vocabulary.bos_id]]
-    for run in np.split(tokens, first[1:]):
-        ids += [vocabulary.encode(run), [vocabulary.sep_id]]
+    for run in runs:
+        ids += [run, [vocabulary.sep_id]]
     ids[-1] = [vocabulary.eos_id]
-    runs = np.column_stack([start[first], n_windows]).tolist()
-    return runs, np.concatenate(ids).astype(vocabulary.dtype, copy=False)
-
-
-def _require_same_units(record, facts, entries):
-    """Raise if a record differs from the earlier ones in sampling frequency or unit."""
-    for key in ("fs", "unit"):
-        known = next((e for e in entries if e[key] is not None), facts)
-        if facts[key] not in (None, known[key]):
-            raise ValueError(
-                f"Record {record} has {key}={facts[key]!r}, and record "
-                f"{known['record']} has {key}={known[key]!r}: resample or convert it."
-            )
+    return np.concatenate(ids, dtype=vocabulary.dtype, casting="unsafe")
 
 
 # --- files
 
 
-def _append(staged, entry, ids, n_leads):
-    """Write ids to the disk, and then the complete entry to the journal."""
-    path = staged / f"{entry['split']}.bin"
-    entry |= {"first": path.stat().st_size // ids.itemsize, "n_ids": len(ids)}
-    if isinstance(entry["lead"], tuple):
-        entry["lead"] = list(entry["lead"])
-    if not is_entry(entry, n_leads):  # would be taken for a damaged line
-        raise ValueError(f"Record {entry['record']} cannot be described: {entry}.")
-    line = (json.dumps(entry) + "\n").encode()
-    for file, content in ((path, ids.tobytes()), (staged / JOURNAL, line)):
-        with open(file, "ab") as opened:
-            opened.write(content)
-            sync(opened)
+def _append(staged, entries, sequences):
+    """Write ids to the disk, and then the complete entries to the journal."""
+    for split in SPLITS:
+        path, added = staged / f"{split}.bin", []
+        n_bytes = path.stat().st_size
+        for entry, ids in zip(entries, sequences, strict=True):
+            if entry["split"] == split:
+                entry |= {"first": n_bytes // ids.itemsize, "n_ids": len(ids)}
+                n_bytes += ids.nbytes
+                added.append(ids.tobytes())
+        _append_bytes(path, b"".join(added))
+    lines = [json.dumps(entry) + "\n" for entry in entries]
+    _append_bytes(staged / JOURNAL, "".join(lines).encode())
+
+
+def _append_bytes(path, content):
+    if content:
+        with open(path, "ab") as file:
+            file.write(content)
+            sync(file)
 
 
 def _resume(staged, settings, n_leads):

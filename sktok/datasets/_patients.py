@@ -76,12 +76,17 @@ def split_patients(groups, validation=0.1):
 
 def patient_name(group):
     """The name of a patient as text; raise for values that are no name."""
-    if not (isinstance(group, str) and group) and not is_number(group, Integral):
+    return as_name(group, "groups", "a patient")
+
+
+def as_name(value, key, owner):
+    """A value of the column `key` as text; raise unless it is a name of its owner."""
+    if not (isinstance(value, str) and value) and not is_number(value, Integral):
         raise TypeError(
-            f"groups holds {group!r}: expected the name of a patient, as text or as a "
+            f"{key} holds {value!r}: expected the name of {owner}, as text or as a "
             "whole number."
         )
-    return str(group)
+    return str(value)
 
 
 def validate_share(validation):

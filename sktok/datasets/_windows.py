@@ -359,10 +359,16 @@ def _validate_options(window_seconds, scale, missing):
         raise ValueError(
             f"window_seconds={window_seconds!r}: expected a number above 0, or None."
         )
-    if scale not in (None, "record"):
-        raise ValueError(f"scale={scale!r}: expected None or 'record'.")
+    validate_scale(scale)
     if missing not in ("raise", "drop", "keep"):
         raise ValueError(f"missing={missing!r}: expected 'raise', 'drop' or 'keep'.")
+
+
+def validate_scale(scale):
+    """`scale` as it is; raise unless it is None or "record"."""
+    if scale not in (None, "record"):
+        raise ValueError(f"scale={scale!r}: expected None or 'record'.")
+    return scale
 
 
 def _validate_length(window_length, window_seconds):

@@ -130,6 +130,80 @@ def check_corpus(name, corpus):
             assert tokens is None or tokens.max(initial=0) < corpus.vocabulary.n_tokens
 
 
+X = WINDOWS[:3]
+NUMBERS = [0, -1, 2.5, 2**62, 2**63, 10**30, 10**400, np.nan, np.inf, 1e300, True]
+NAMES = [None, "", "a", "a\n", "\0", "\ud800", "é", b"a", np.bytes_("a"), np.nan, 1, []]
+NAMES += [np.str_("a"), ("I", "II"), "a" * 5000, np.int64(3), 1.0, True]
+STARTS = [[0, 4, 8], [8, 0, 4], [-4, 0, 4], [0, 2, 4], [0, 0, 0], [0, 4, 2**63 - 1]]
+STARTS += [[-(2**62), 0, 2**62], [0.0, 4.5, 8.0], [0, 10**30, 1], ["0", "4", "8"]]
+STARTS += map(np.array, list(STARTS))
+STARTS += [np.zeros(3, dtype) for dtype in ("M8[s]", "m8[s]", "?", "c16", "u8")]
+STARTS += [np.zeros((3, 1), int), np.ma.masked_equal([0, 4, 8], 4), None, "abc"]
+DATA = [X.astype(d) for d in ("f2", "f4", ">f8", "i1", "u8", "?", "O", "U9", "M8[s]")]
+DATA += [X * np.nan, X * np.inf, X[:2], X[0], X[:, :2], X[:, np.newaxis], X * 1j]
+DATA += [X.tolist(), np.ma.masked_less(X, 0.5), None, [], {1}, "abc", [[1], [2, 3], 4]]
+NAMED = "record", "groups", "lead"
+ODD = {
+    "data": DATA,
+    "start": [*STARTS, *NUMBERS],
+    "fs": [*NUMBERS, *map(np.float32, (250, 0, np.inf)), *NAMES, np.array([250.0])],
+    "unit": NAMES,
+    "scale": [*NAMES, *NUMBERS, "record"],
+}
+
+
+@st.composite
+def odd_bunches(draw):
+    """Three windows of one record or several, with one or two columns that are odd."""
+    bunch = {"data": X, "start": [0, 4, 8], "fs": 250.0, "unit": "mV"}
+    bunch |= {"record": ["r"] * 3, "groups": ["p"] * 3}
+    odd = draw(st.lists(st.sampled_from([*ODD, *NAMED]), min_size=1, max_size=2))
+    for key in odd:
+        if key in ODD:
+            bunch[key] = draw(st.sampled_from(ODD[key]))
+        else:
+            name = st.sampled_from(NAMES)
+            names = draw(st.lists(name, min_size=3, max_size=3) | name)
+            is_array = isinstance(names, list) and draw(st.booleans())
+            bunch[key] = np.array(names, dtype=object) if is_array else names
+    return Bunch(**bunch), set(odd)
+
+
+def text_of(error):
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
+
+
+@fuzz(0.05, case=odd_bunches())
+def test_odd_bunches(case):
+    """A Bunch is refused by what is odd in it, or its tokens are read."""
+    source, odd = case
+    folder = FOLDER / "odd"
+    for path in (folder, FOLDER / ".odd.partial"):
+        shutil.rmtree(path, ignore_errors=True)
+    errors = []
+
+    def write_odd():
+        try:
+            return write_corpus(folder, source, TOKENIZER, validation=0)
+        except (TypeError, ValueError) as error:
+            errors.append(text_of(error))
+            raise
+
+    corpus = judge("write_corpus: odd", write_odd, TypeError, ValueError)
+    if corpus is None:
+        assert not folder.exists()
+        assert any(name in errors[0].lower() for name in ("record r", *odd)), errors
+        return
+    windows = np.ma.filled(np.ma.asarray(source.data).astype(float), np.nan)
+    windows = windows.reshape(3, 4)
+    present = ~np.isnan(windows).any(axis=1)
+    tokens = corpus.vocabulary.decode(corpus.train)
+    assert (tokens[~present] == -1).all()
+    if present.any():
+        expected = TOKENIZER.transform(windows[present])
+        np.testing.assert_array_equal(tokens[present], expected)
+
+
 @fuzz(0.06, forgery=st.deferred(lambda: forgeries(files(True))))
 def test_read_corpus(forgery):
     content, forged = forgery
