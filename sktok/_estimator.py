@@ -1,6 +1,8 @@
 """Base class and helpers of all estimators."""
 
 import math
+from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin
@@ -9,9 +11,37 @@ from sklearn.utils.validation import check_is_fitted
 
 import sktok
 from sktok._rows import SIGNALS, WINDOWS, validate_windows
+from sktok._sklearn_compat import validate_parameter_constraints
 
 FORMAT = 2  # of pickles and safe files
 _READABLE_FORMATS = (1, 2)
+
+
+class Pace(NamedTuple):
+    """Which values of a row a step needs for each value that it returns.
+
+    Values are counted in the order in which they are in memory. Groups of `n_outputs`
+    values follow from groups of `n_inputs` values, from all values before them, and
+    from `look_ahead` values after them. Beyond the end of the row, nothing is needed.
+    """
+
+    n_inputs: int | Fraction = 1
+    n_outputs: int = 1
+    look_ahead: int | Fraction = 0
+
+    def n_ready(self, n_inputs):
+        """Number of outputs that follow from the first `n_inputs` inputs."""
+        n_groups = (n_inputs - self.look_ahead) // self.n_inputs
+        return max(0, n_groups * self.n_outputs)
+
+    def n_needed(self, n_outputs):
+        """Number of inputs from which the first `n_outputs` outputs follow."""
+        n_groups = -(-n_outputs // self.n_outputs)
+        return math.ceil(n_groups * self.n_inputs + self.look_ahead)
+
+    def first_input(self, output):
+        """Index of the first input in the group of an output."""
+        return math.ceil(output // self.n_outputs * self.n_inputs)
 
 
 class Estimator(BaseEstimator):
@@ -38,6 +68,13 @@ class Estimator(BaseEstimator):
             state.setdefault("row_shape_", (state["n_features_in_"],))
         super().__setstate__(state)
 
+    def _validate_later(self, *names):
+        """Validate parameters that may be set after `fit`; all would take 0.1 ms."""
+        params = {name: getattr(self, name) for name in names}
+        validate_parameter_constraints(
+            self._parameter_constraints, params, caller_name=type(self).__name__
+        )
+
     def _reset(self):
         """Delete the learned attributes at the start of `fit`.
 
@@ -56,6 +93,13 @@ class Estimator(BaseEstimator):
             f"{type(self).__name__} was fitted to windows of one length: fit a new "
             "tokenizer."
         )
+
+    def _pace(self, *, inverse=False):
+        """The `Pace` of `transform` or of its inverse.
+
+        `None` means that each value of a row may depend on all values of the row.
+        """
+        return None
 
     def _set_row_shape(self, row_shape):
         vars(self).pop("feature_names_in_", None)

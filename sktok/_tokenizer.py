@@ -8,7 +8,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sktok._disk import in_slices
-from sktok._estimator import Estimator, feature_names, is_fitted, names_by_lead
+from sktok._estimator import (
+    Estimator,
+    Pace,
+    feature_names,
+    is_fitted,
+    names_by_lead,
+)
 from sktok._quantizers import BaseQuantizer
 from sktok._rows import (
     BLOCKS,
@@ -426,9 +432,9 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         from sktok._torch.inference import encode, tokenize
 
         check_is_fitted(self)
-        self._validate_params()  # some may be set after `fit`
+        self._validate_later("n_candidates", "device")
         X = validate_windows(self, X, reset=False)
-        quantizer, n_candidates = self.quantizer_, self.n_candidates
+        quantizer, n_candidates = self.quantizer_, int(self.n_candidates)
         if quantizer is None and n_candidates > 1:
             raise ValueError(
                 f"n_candidates={n_candidates} searches tokens, and with quantizer=None "
@@ -484,7 +490,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         from sktok._torch.inference import decode, decode_tokens
 
         check_is_fitted(self)
-        self._validate_params()
+        self._validate_later("device")
         if self.quantizer_ is None:
             X = validate_inverse(self, X, self._latent_shape())
             with overflow_explained(X, "are they latents of this network?"):
@@ -500,6 +506,19 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
     def _latent_shape(self):
         return *self.row_shape_[:-1], self.latent_dim_
+
+    def _pace(self, *, inverse=False):
+        name = "context_radius" if inverse else "encoder_radius"
+        radius = getattr(self.network_, name, None)
+        is_search = self.n_candidates > 1 and not inverse
+        if radius is None or is_search:
+            return None
+        quantizer, n_coded = self.quantizer_, self.latent_dim_
+        if quantizer is not None:
+            n_coded = quantizer.tokens_per_block(n_coded)
+        sizes = self.block_size_, n_coded
+        n_inputs, n_outputs = sizes[::-1] if inverse else sizes
+        return Pace(n_inputs, n_outputs, radius * n_inputs)
 
     def _resize(self, row_shape):
         """Take windows of another number of blocks; return the shape of the output."""

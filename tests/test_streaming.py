@@ -8,6 +8,7 @@ import pytest
 import torch
 import zarr
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
@@ -269,6 +270,19 @@ def test_stateless_steps_learn_their_names(ecg):
     (tokens,) = iter_transform(tokenizer, [ecg.data[:0]])
     assert tokens.shape == (0, 250)
     assert tokenizer[0].n_features_in_ == 250
+
+
+def test_what_is_frozen_learns_nothing_from_a_stream(blocks, quick):
+    network = quick(max_steps=100).partial_fit(blocks)  # which would learn on
+    steps = make_pipeline(FrozenEstimator(AmplitudeScaler().fit(blocks)), network)
+    for tokenizer in (FrozenEstimator(steps), FrozenEstimator(network)):
+        before = pickle.dumps(tokenizer)
+        assert partial_fit(tokenizer, blocks) is tokenizer
+        assert pickle.dumps(tokenizer) == before
+    n_steps = network.n_steps_
+    partial_fit(steps, 1000 * blocks)
+    assert network.n_steps_ > n_steps
+    assert steps[0].data_min_ == blocks.min()
 
 
 def test_a_search_is_fitted_to_the_first_batch(ecg):

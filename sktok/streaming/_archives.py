@@ -10,9 +10,7 @@ from sklearn.utils import get_tags
 
 from sktok._disk import by_slices, row_slices
 from sktok._estimator import Estimator, is_fitted
-from sktok._steps import input_shape, steps_of
-
-__all__ = ["iter_inverse_transform", "iter_transform", "partial_fit"]
+from sktok._steps import input_shape, own_steps
 
 
 def partial_fit(tokenizer, X):
@@ -28,7 +26,8 @@ def partial_fit(tokenizer, X):
     ----------
     tokenizer : estimator or Pipeline
         Tokenizer to train in place. Only estimators of sktok are trained by
-        `partial_fit`; other steps are fitted to the first batch.
+        `partial_fit`; other steps are fitted to the first batch, and a
+        :class:`~sklearn.frozen.FrozenEstimator` is not changed.
 
     X : array-like of shape (n_windows, window_length) or \
             (n_windows, n_leads, window_length)
@@ -65,12 +64,12 @@ def partial_fit(tokenizer, X):
     >>> [tokens.shape for tokens in iter_transform(tokenizer, archive)]
     [(108, 25), (108, 25), (108, 25), (108, 25)]
     """
-    steps = steps_of(tokenizer) if hasattr(tokenizer, "steps") else [tokenizer]
+    steps = own_steps(tokenizer)
     for step in steps:
         if isinstance(step, Estimator) and hasattr(type(step), "partial_fit"):
             step.partial_fit(X)
         elif not is_fitted(step) or _lacks_names(step):
-            step.fit(X)
+            step.fit(X, None)  # a FrozenEstimator requires y
         if step is steps[-1] or not getattr(step, "is_complete_", True):
             break
         X = step.transform(X)
@@ -184,4 +183,5 @@ def _pieces(source):
     """The arrays of an iterable, or the slices of one array."""
     if not hasattr(source, "shape"):
         return source
-    return (source[rows] for rows in row_slices(source.shape))
+    rows_of = getattr(source, "iloc", source)  # pandas 2 slices by float labels
+    return (rows_of[rows] for rows in row_slices(source.shape))
