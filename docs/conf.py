@@ -54,6 +54,7 @@ sphinx_gallery_conf = {
                 "own_record",
                 "own_network",
                 "corpus",
+                "stream",
             )
         ]
     ),

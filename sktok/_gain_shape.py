@@ -242,7 +242,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         if self.row_shape_[:-1]:  # one value for each lead of each window
             repeat = partial(np.repeat, repeats=self.row_shape_[0])
             fit_params = {name: repeat(value) for name, value in fit_params.items()}
-        tokenizer.fit(shapes, **fit_params)
+        tokenizer.fit(shapes, None, **fit_params)  # a FrozenEstimator requires y
         self._n_shape_tokens = shape_tokens(tokenizer, shapes[:1]).shape[1]
         n_bins = int(self.n_bins)
         self.n_tokens_ = 2 * n_bins + int(vocabulary_size(tokenizer))

@@ -79,12 +79,24 @@ def resampled_length(n_samples, input_fs, output_fs):
     return max(1, round(Fraction(n_samples * up, down)))
 
 
+def look_ahead(up, down):
+    """How far the filter reads beyond the next output sample, in input samples."""
+    if up == down:
+        return 0
+    return Fraction(_half_width(up, down) + 1 - down, up)
+
+
+def _half_width(up, down):
+    """Half width of the filter, in samples at ``up`` times the input rate."""
+    return _HALF_WIDTH * max(up, down)
+
+
 def _resample_finite(samples, up, down, n_output):
     from scipy.signal import resample_poly  # slow to import
 
     level = samples[..., :1]  # without it, constants are exact
     # As many samples before the signal as make a whole number of output samples.
-    width = _HALF_WIDTH * max(up, down) / up + 1  # of the filter
+    width = _half_width(up, down) / up + 1
     n_before = down * math.ceil(width / down)
     n_needed = math.ceil(n_output * down / up + width)
     n_after = max(0, n_needed - samples.shape[-1])
@@ -105,11 +117,60 @@ def _kernel(up, down):
     """
     from scipy.signal import firwin
 
-    half_width = _HALF_WIDTH * max(up, down)
+    half_width = _half_width(up, down)
     kernel = firwin(2 * half_width + 1, 1 / max(up, down), window=("kaiser", 5.0))
     for phase in range(up):
         kernel[phase::up] /= up * kernel[phase::up].sum()
     return kernel
+
+
+def filter_matrices(n_input, n_output, up, down):
+    """The linear map of `resample`, as matrices for short segments of a signal.
+
+    The map has few weights for each output sample. Groups of consecutive output samples
+    share a segment of the signal, which is a little longer than the filter.
+
+    Parameters
+    ----------
+    n_input, n_output : int
+        Number of samples before and after resampling.
+
+    up, down : int
+        Their rates, see `rate_ratio`.
+
+    Returns
+    -------
+    places : ndarray of int64, shape (n_groups, segment_length)
+        Which samples are in the segment of each group.
+
+    weights : ndarray of float64, shape (n_groups, segment_length, group_size)
+        ``(samples - samples[0])[places[i]] @ weights[i]`` is the output of group i,
+        minus ``samples[0]``, without what the last sample adds to it.
+
+    last_weights : ndarray of float64, shape (n_groups, group_size)
+        Additional weights of the last sample, by which the signal is continued.
+    """
+    half_width = _half_width(up, down)
+    group_size = min(n_output, 2 * half_width // down)  # spans the width of the filter
+    group_starts = np.arange(0, n_output, group_size)
+    # How far each output sample is from the start of the filter, in steps of the
+    # kernel: output sample k is at k * down, and input sample i is at i * up.
+    first = (group_starts * down - half_width) // up
+    length = (2 * half_width + (group_size - 1) * down) // up + 2
+    inputs = first[:, np.newaxis] + np.arange(length)
+    outputs = group_starts[:, np.newaxis] + np.arange(group_size)
+    steps = outputs[:, np.newaxis] * down - inputs[..., np.newaxis] * up + half_width
+    kernel = _kernel(up, down)
+    is_inside = (steps >= 0) & (steps < len(kernel))
+    weights = np.where(is_inside, up * kernel[np.where(is_inside, steps, 0)], 0.0)
+    # Point reflection has a period of two windows: each adds twice their rise.
+    n_periods, places = np.divmod(inputs, max(1, 2 * (n_input - 1)))
+    is_mirrored = places >= n_input
+    places = np.where(is_mirrored, 2 * (n_input - 1) - places, places)
+    n_rises = 2 * (n_periods + is_mirrored)
+    last_weights = np.einsum("gi,gio->go", n_rises, weights)
+    signs = np.where(is_mirrored, -1, 1)
+    return places, weights * signs[..., np.newaxis], last_weights
 
 
 def _interpolated(samples, is_invalid):

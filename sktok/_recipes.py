@@ -9,7 +9,7 @@ from sktok._quantizers import BinQuantizer, VectorQuantizer
 from sktok._resampling import Resampler
 from sktok._rows import LONGEST_WINDOW, require_int
 from sktok._scaling import AmplitudeScaler
-from sktok._steps import input_shape, resize, unwrap
+from sktok._steps import input_shape, resize, without_search
 from sktok._tokenizer import ConvAETokenizer
 
 
@@ -279,7 +279,7 @@ def with_window_length(tokenizer, window_length):
     (43, 250)
     """
     window_length = require_int("window_length", window_length, 1, LONGEST_WINDOW)
-    tokenizer = copy.deepcopy(unwrap(tokenizer))
+    tokenizer = copy.deepcopy(without_search(tokenizer))
     check_is_fitted(tokenizer)
     *leads, _ = input_shape(tokenizer)
     resize(tokenizer, (*leads, window_length))

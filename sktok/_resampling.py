@@ -1,17 +1,54 @@
 """Resampling of windows to another sampling rate, and its inverse."""
 
 import math
+from fractions import Fraction
 from numbers import Real
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
-from sktok._estimator import Estimator, feature_names, names_by_lead
-from sktok._polyphase import rate_ratio, resample, resampled_length
-from sktok._rows import WINDOWS, require_finite, validate_inverse, validate_windows
+from sktok._estimator import Estimator, Pace, feature_names, names_by_lead
+from sktok._polyphase import (
+    filter_matrices,
+    look_ahead,
+    rate_ratio,
+    resample,
+    resampled_length,
+)
+from sktok._rows import (
+    WINDOWS,
+    as_python,
+    require_finite,
+    validate_inverse,
+    validate_windows,
+)
 from sktok._sklearn_compat import Interval, WindowTransformerMixin, _fit_context
 from sktok._steps import as_lead
+
+
+def _tensor_resampler(n_input, input_fs, n_output, output_fs):
+    """`resample` for tensors of windows of `n_input` samples."""
+    import torch
+
+    up, down = rate_ratio(input_fs, output_fs)
+    if up == down:
+        return lambda x: x
+    places, weights, last_weights = filter_matrices(n_input, n_output, up, down)
+    places = torch.from_numpy(places)
+    weights, last_weights = (
+        torch.from_numpy(array).float() for array in (weights, last_weights)
+    )
+
+    def resample_tensor(x):
+        level = x[..., :1]
+        x = x - level
+        segments = x.index_select(-1, places.flatten()).unflatten(-1, places.shape)
+        groups = torch.einsum("...gi,gio->...go", segments, weights)
+        groups = groups + x[..., -1:, None] * last_weights
+        return groups.flatten(-2)[..., :n_output] + level
+
+    return resample_tensor
 
 
 class Resampler(WindowTransformerMixin, Estimator):
@@ -137,15 +174,16 @@ class Resampler(WindowTransformerMixin, Estimator):
     @property
     def row_shape_(self):
         """Shape of the windows that `transform` takes, at the rate `input_fs`."""
-        n_samples = max(1, round(self.duration_ * self.input_fs))
+        n_samples = max(1, round(self.duration_ * as_python(self.input_fs)))
         return (*self.output_shape_[:-1], n_samples)
 
     @row_shape_.setter
     def row_shape_(self, shape):
         *leads, n_samples = shape
         n_output = resampled_length(n_samples, self.input_fs, self.output_fs)
-        self.output_fs_, self.output_shape_ = self.output_fs, (*leads, n_output)
-        self.duration_ = n_samples / self.input_fs
+        self.output_fs_ = as_python(self.output_fs)
+        self.output_shape_ = *leads, n_output
+        self.duration_ = n_samples / as_python(self.input_fs)
 
     @property
     def n_features_in_(self):
@@ -190,7 +228,7 @@ class Resampler(WindowTransformerMixin, Estimator):
             If the windows have another shape than `row_shape_`, or are so large that
             the result overflows.
         """
-        self._validate_params()  # input_fs may be set after `fit`
+        self._validate_later("input_fs", "output_fs", "unit")
         X = validate_windows(self, X, reset=False)
         output_fs = getattr(self, "output_fs_", self.output_fs)
         shape = getattr(self, "output_shape_", (None,))
@@ -220,7 +258,7 @@ class Resampler(WindowTransformerMixin, Estimator):
             If the windows have another shape than `transform` returns, or are so large
             that the result overflows.
         """
-        self._validate_params()
+        self._validate_later("input_fs", "output_fs", "unit")
         row_shape = getattr(self, "output_shape_", np.shape(X)[1:])
         X = validate_inverse(self, X, row_shape)
         output_fs = getattr(self, "output_fs_", self.output_fs)
@@ -231,6 +269,11 @@ class Resampler(WindowTransformerMixin, Estimator):
         with np.errstate(over="ignore", invalid="ignore"):
             resampled = resample(X, input_fs, output_fs, n_output)
         return require_finite(resampled, X, "convert them to a larger unit.")
+
+    def _pace(self, *, inverse=False):
+        rates = self.input_fs, self.output_fs_
+        up, down = rate_ratio(*(rates[::-1] if inverse else rates))
+        return Pace(Fraction(down, up), 1, look_ahead(up, down))
 
     def _resize(self, row_shape):
         """Take windows of another duration; return their shape after `transform`."""
@@ -257,13 +300,9 @@ class Resampler(WindowTransformerMixin, Estimator):
 
     def _export_functions(self):
         """`transform` and its inverse for tensors of rows, for ONNX."""
-        if self.input_fs != self.output_fs_:
-            raise TypeError(
-                f"Resampler from {self.input_fs} to {self.output_fs_} Hz cannot be "
-                "exported: export the tokenizer with input_fs=output_fs, and resample "
-                "the signal before."
-            )
-        return (lambda x: x), (lambda x: x)
+        outer = self.row_shape_[-1], self.input_fs
+        inner = self.output_shape_[-1], self.output_fs_
+        return _tensor_resampler(*outer, *inner), _tensor_resampler(*inner, *outer)
 
     def _fingerprint_state(self):
         names = "output_fs_", "output_shape_"

@@ -1,15 +1,17 @@
 """Access to the estimators of a fitted tokenizer.
 
 A fitted tokenizer is an estimator of sktok, a Pipeline or a search over one. It may
-hold another tokenizer as `tokenizer_`, as `GainShapeTokenizer` does.
+hold another tokenizer as `tokenizer_`, as `GainShapeTokenizer` does. It and its steps
+may be in a FrozenEstimator.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 
-from sktok._rows import WINDOWS
+from sktok._rows import WINDOWS, as_python
 from sktok._units import conversion
 
 
@@ -22,15 +24,30 @@ class SignalFacts(NamedTuple):
 
 
 def unwrap(tokenizer):
-    """The best estimator of a search, or the tokenizer itself."""
-    return getattr(tokenizer, "best_estimator_", tokenizer)
+    """The best estimator of a search, a frozen estimator, or the tokenizer itself."""
+    if isinstance(tokenizer, FrozenEstimator):
+        return unwrap(tokenizer.estimator)
+    if hasattr(tokenizer, "best_estimator_"):
+        return unwrap(tokenizer.best_estimator_)
+    return tokenizer
+
+
+def without_search(tokenizer):
+    """The best estimator of a search, or the tokenizer itself; frozen if it was."""
+    best = unwrap(tokenizer)
+    return FrozenEstimator(best) if isinstance(tokenizer, FrozenEstimator) else best
+
+
+def own_steps(tokenizer):
+    """The active steps of a Pipeline, frozen or not, or the tokenizer as only step."""
+    # A search or a FrozenEstimator has `steps` of the estimator in it.
+    steps = vars(tokenizer).get("steps", [(None, tokenizer)])
+    return [step for _, step in steps if step not in ("passthrough", None)]
 
 
 def steps_of(tokenizer):
     """The active steps of a Pipeline, or the tokenizer as the only step."""
-    tokenizer = unwrap(tokenizer)
-    steps = getattr(tokenizer, "steps", [(None, tokenizer)])
-    return [step for _, step in steps if step not in ("passthrough", None)]
+    return [unwrap(step) for step in own_steps(unwrap(tokenizer))]
 
 
 def walk(tokenizer):
@@ -85,7 +102,7 @@ def signal_facts(tokenizer):
     step = next(steps, None)
     if step is None:
         return SignalFacts()
-    return SignalFacts(step.input_fs, step.unit, as_lead(step.lead))
+    return SignalFacts(as_python(step.input_fs), step.unit, as_lead(step.lead))
 
 
 def as_lead(lead):
@@ -152,10 +169,13 @@ def _rate_remedy(tokenizer, fs):
     """How to let a tokenizer resample the signal, if its first step does so."""
     if not hasattr(first_step(tokenizer), "input_fs"):
         return ""
-    names = unwrap(tokenizer).get_params()
-    name = next(name for name in names if name.rpartition("__")[2] == "input_fs")
-    owner = "" if unwrap(tokenizer) is tokenizer else "best_estimator_."
-    return f", or let the tokenizer resample it by {owner}set_params({name}={fs})"
+    params = unwrap(tokenizer).get_params()
+    names = [name for name in params if name.rpartition("__")[2] == "input_fs"]
+    if not names:
+        return f", or set input_fs={fs} of the Resampler in its FrozenEstimator"
+    owners = ("best_estimator_", "estimator")
+    owner = next((f"{name}." for name in owners if hasattr(tokenizer, name)), "")
+    return f", or let the tokenizer resample it by {owner}set_params({names[0]}={fs})"
 
 
 def require_unit_kept(tokenizer, scale):

@@ -9,7 +9,6 @@ from dataclasses import asdict
 import sktok
 from sktok._extras import needs_extra
 from sktok._files import whole_folder
-from sktok._steps import unwrap
 from sktok.corpus import Vocabulary
 
 __all__ = ["to_onnx"]
@@ -26,13 +25,13 @@ def to_onnx(tokenizer, folder):
 
     Parameters
     ----------
-    tokenizer : Pipeline, search or ConvAETokenizer
+    tokenizer : Pipeline, search, ConvAETokenizer or GainShapeTokenizer
         Fitted, as from :func:`sktok.make_tokenizer` or
-        :func:`sktok.make_paper_tokenizer`: the steps are `AmplitudeScaler`,
-        `BlockSegmenter`, `ConvAETokenizer`, quantisers, ``'passthrough'`` or a
-        `Resampler` that does not change the rate. Of a
-        search, ``best_estimator_`` is written. For a `ConvAETokenizer` alone,
-        ``windows`` are rows of blocks as in `fit`.
+        :func:`sktok.make_paper_tokenizer`: the steps are `Resampler`,
+        `AmplitudeScaler`, `BlockSegmenter`, `ConvAETokenizer`, `GainShapeTokenizer`,
+        quantisers or ``'passthrough'``. Of a search, ``best_estimator_`` is written.
+        For a `ConvAETokenizer` alone, ``windows`` are rows of blocks as in `fit`. The
+        models take windows of the rate that `input_fs` of a `Resampler` has now.
 
     folder : path-like
         Where to write; must not exist.
@@ -63,12 +62,17 @@ def to_onnx(tokenizer, folder):
 
     Sums are rounded in another order than in torch. A token therefore differs from that
     of `transform` if two codes are equally near, or a latent is at the edge of a bin,
-    within rounding. Memory grows with the number of windows in a call.
+    within rounding. Offset and gain tokens of a `GainShapeTokenizer` are exact, because
+    they are computed in float64, unless a `Resampler` rounds the samples before. Memory
+    grows with the number of windows in a call.
 
     The models do not check their input. Samples that are not finite, an error in
-    `transform`, give meaningless tokens. A token of `n_tokens` or more is an error by
-    the ONNX standard (Gather), and in onnxruntime; but -1 to ``-n_tokens`` count from
-    the end of the vocabulary.
+    `transform`, give meaningless tokens. So do windows beyond the bins of a
+    `GainShapeTokenizer`: they get the first or last offset or gain. A token of
+    `n_tokens` or more is an error by the ONNX standard (Gather), and in onnxruntime;
+    but -1 to ``-n_tokens`` count from the end of the vocabulary. For a
+    `GainShapeTokenizer`, both hold for each of its `token_ranges_`: a token below the
+    range of its column counts from the end of that range.
 
     Examples
     --------
@@ -91,18 +95,19 @@ def to_onnx(tokenizer, folder):
     import torch
 
     from sktok._torch import onnx
+    from sktok._torch.guard import unaffected
 
     with needs_extra("onnx"):
         from onnxscript import ir  # imports onnx
-    tokenizer = unwrap(tokenizer)
-    module = onnx.module_of(tokenizer, "tokenizer")
-    vocabulary = Vocabulary.from_tokenizer(tokenizer)
-    windows = torch.zeros(2, *module.row_shape)
-    tokens = torch.zeros(2, vocabulary.tokens_per_window, dtype=torch.int64)
-    programs = {
-        "encoder": onnx.export(module, windows, "windows", "tokens"),
-        "decoder": onnx.export(onnx.Inverse(module), tokens, "tokens", "windows"),
-    }
+    with unaffected(exact=False):  # torch's exporter asks for the precision
+        module = onnx.module_of(tokenizer, "tokenizer")
+        vocabulary = Vocabulary.from_tokenizer(tokenizer)
+        windows = torch.zeros(2, *module.row_shape, dtype=torch.float32)
+        tokens = torch.zeros(2, vocabulary.tokens_per_window, dtype=torch.int64)
+        programs = {
+            "encoder": onnx.export(module, windows, "windows", "tokens"),
+            "decoder": onnx.export(onnx.Inverse(module), tokens, "tokens", "windows"),
+        }
     facts = {"version": sktok.__version__, **asdict(vocabulary)}
     with whole_folder(folder) as staged:
         for name, program in programs.items():

@@ -19,15 +19,16 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 import sktok
 from sktok._estimator import check_format, is_fitted
 from sktok._files import whole_file
 from sktok._rows import LONGEST_WINDOW
-from sktok._steps import input_shape, steps_of, unwrap, walk
+from sktok._steps import input_shape, steps_of, walk, without_search
 
-__all__ = ["load", "save"]
+__all__ = ["load", "save", "trusted_types"]
 
 _PLAIN = "DictNode JsonNode ListNode NdArrayNode RandomStateNode TupleNode".split()
 _SAVED_BY = re.compile(
@@ -44,8 +45,9 @@ def save(tokenizer, path):
     Parameters
     ----------
     tokenizer : estimator or Pipeline
-        Fitted estimators of sktok, alone or in a Pipeline. Of a search, the best
-        estimator is saved. The last steps of a Pipeline need not be fitted yet.
+        Fitted estimators of sktok, alone or in a Pipeline; it and its steps may be in a
+        :class:`~sklearn.frozen.FrozenEstimator`. Of a search, the best estimator is
+        saved. The last steps of a Pipeline need not be fitted yet.
 
     path : path-like
         Name of the file, such as ``"tokenizer.skops"``, which is replaced if it exists.
@@ -63,6 +65,7 @@ def save(tokenizer, path):
     See Also
     --------
     load : The inverse.
+    trusted_types : For functions that read and write files of skops.
 
     Notes
     -----
@@ -86,7 +89,7 @@ def save(tokenizer, path):
     """
     import skops.io
 
-    tokenizer = copy.deepcopy(unwrap(tokenizer))
+    tokenizer = copy.deepcopy(without_search(tokenizer))
     try:
         _set_everywhere(tokenizer, "memory", None)
         content = skops.io.dumps(tokenizer)
@@ -161,8 +164,7 @@ def load(path):
             # Another version of scikit-learn, or a test without feature names, is no
             # damage, even where warnings are errors: the smoke test decides.
             warnings.simplefilter("ignore", UserWarning)
-            trusted = [name for _, name in _allowed()]
-            tokenizer = skops.io.loads(content, trusted=trusted)
+            tokenizer = skops.io.loads(content, trusted=trusted_types())
             _set_everywhere(tokenizer, "memory", None)  # others may have filled it
             _smoke_test(tokenizer)
     except MemoryError:  # it depends on the machine: `_check_files` limits all sizes
@@ -173,6 +175,35 @@ def load(path):
             f"wrote; no code of it was executed. {type(error).__name__}: {error}"
         ) from error
     return tokenizer
+
+
+def trusted_types():
+    """Names of the types in files of tokenizers, for functions of skops.
+
+    They are the argument `trusted` of :func:`skops.io.load`, and `skops_trusted_types`
+    of ``mlflow.sklearn.log_model``.
+
+    Returns
+    -------
+    list of str
+        Names of types, in alphabetical order. None of them executes code of a file when
+        it is loaded.
+
+    See Also
+    --------
+    load : Also refuses types that skops trusts, and damaged files.
+
+    Examples
+    --------
+    >>> import skops.io
+    >>> from sktok import BinQuantizer
+    >>> from sktok.datasets import load_ecg
+    >>> from sktok.persistence import trusted_types
+    >>> content = skops.io.dumps(BinQuantizer(16).fit(load_ecg().data))
+    >>> skops.io.loads(content, trusted=trusted_types())
+    BinQuantizer(n_bins=16)
+    """
+    return sorted({name for _, name in _allowed()})
 
 
 def saved_by(content):
@@ -201,7 +232,11 @@ def _allowed():
         ("ConstructorFromReduceNode", "builtins.range"),
         ("PartialNode", "functools.partial"),
     }
-    estimators = [Pipeline, *(getattr(sktok, name) for name in sktok.__all__)]
+    estimators = [
+        FrozenEstimator,
+        Pipeline,
+        *(getattr(sktok, name) for name in sktok.__all__),
+    ]
     parts = [getattr(networks, name) for name in networks.__all__]
     for node, values in (("ObjectNode", estimators), ("TypeNode", parts)):
         for cls in (value for value in values if isinstance(value, type)):
@@ -214,8 +249,12 @@ def _allowed():
 def _set_everywhere(tokenizer, parameter, value):
     """Set a parameter in a tokenizer and in all estimators in it."""
     for step in walk(tokenizer):
-        names = [n for n in step.get_params() if n.rpartition("__")[2] == parameter]
+        params = step.get_params()
+        names = [name for name in params if name.rpartition("__")[2] == parameter]
         step.set_params(**dict.fromkeys(names, value))
+        for frozen in params.values():  # which do not include those of its estimator
+            if isinstance(frozen, FrozenEstimator):
+                _set_everywhere(frozen, parameter, value)
 
 
 def _unpack(content):

@@ -395,6 +395,17 @@ def test_the_onnx_benchmark(monkeypatch, capsys, ecg):
     assert "nan" not in shown
 
 
+def test_the_stream_benchmark(monkeypatch, capsys):
+    import benchmark_stream as benchmark
+
+    monkeypatch.setattr(benchmark, "SECONDS", 2)
+    monkeypatch.setattr(benchmark, "MAX_STEPS", 2)
+    benchmark.main()
+    shown = capsys.readouterr().out
+    assert shown.count("to tokens and back") == 6
+    assert "Tokens are at most 996 ms late" in shown
+
+
 def test_the_archive_benchmark(monkeypatch, capsys, ecg):
     import benchmark_archive as benchmark
 

@@ -12,8 +12,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 
@@ -23,10 +26,13 @@ from sktok import (
     BinQuantizer,
     BlockSegmenter,
     ConvAETokenizer,
+    GainShapeTokenizer,
+    Resampler,
     VectorQuantizer,
     make_paper_tokenizer,
     make_tokenizer,
 )
+from sktok._gain_shape import gain_and_shape
 from sktok._torch.inference import encode
 from sktok.corpus import Vocabulary
 from sktok.export import to_onnx
@@ -235,6 +241,17 @@ def codes_far_from_zero(ecg, windows):
     return tokenizer.fit(200 * ecg.data + 1024), 200 * windows + 1024
 
 
+def resampled_after_fit(ecg, windows):
+    """With a frozen step, for windows of another rate than those of `fit`."""
+    steps = make_pipeline(
+        Resampler(360, 250),
+        FrozenEstimator(AmplitudeScaler().fit(ecg.data[:, :174])),
+        BlockSegmenter(10),
+        VectorQuantizer(64, random_state=0),
+    )
+    return steps.fit(ecg.data).set_params(resampler__input_fs=128), windows[:, :89]
+
+
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -246,6 +263,7 @@ def codes_far_from_zero(ecg, windows):
         rows_of_one_block,
         searched_bins_of_samples,
         codes_far_from_zero,
+        resampled_after_fit,
     ],
 )
 def test_tokens_and_windows_are_those_of_sktok(recipe, ecg, windows, tmp_path):
@@ -261,6 +279,86 @@ def test_tokens_and_windows_are_those_of_sktok(recipe, ecg, windows, tmp_path):
         few = run(encoder, X[:n_windows])
         assert_equal_but_for_ties(tokenizer, X[:n_windows], few)
         assert_restored(tokenizer, few, run(decoder, few))
+
+
+def at_ends_of_bins(tokenizer):
+    """Square waves whose smallest sample, or range, is next to the end of a bin."""
+    offsets, gains = tokenizer.offsets_, tokenizer.gains_
+    middle = np.full(len(gains) - 1, offsets[len(offsets) // 2])
+    lowest = np.append(offsets[1:], middle)
+    highest = np.append(offsets[1:], middle + gains[:-1])
+    ends = np.stack([lowest, highest], axis=1).astype(np.float32)
+    near = [np.nextafter(ends, np.float32(to)) for to in (-np.inf, np.inf)]
+    return np.repeat(np.concatenate([ends, *near]), 125, axis=1)
+
+
+@pytest.mark.parametrize("n_leads", [1, 3])
+def test_tokens_of_offset_and_gain_are_exact(n_leads, windows, tmp_path):
+    shapes = make_pipeline(BlockSegmenter(25), VectorQuantizer(16, random_state=0))
+    X = windows if n_leads == 1 else windows.reshape(-1, n_leads, 250)
+    tokenizer = GainShapeTokenizer(shapes).fit(X[:400])
+    X = np.concatenate([X, at_ends_of_bins(tokenizer).reshape(-1, *X.shape[1:])])
+    to_onnx(tokenizer, tmp_path / "tokenizer")
+    found = run(tmp_path / "tokenizer" / "encoder.onnx", X)
+    restored = run(tmp_path / "tokenizer" / "decoder.onnx", found)
+    assert_restored(tokenizer, found, restored)
+    bins, shapes = np.split(found.reshape(-1, 12), [2], axis=1)
+    offset, gain, expected = gain_and_shape(
+        X.reshape(-1, 250), tokenizer.offsets_, tokenizer.gains_
+    )
+    np.testing.assert_array_equal(bins, np.stack([offset, 256 + gain], axis=1))
+    assert_equal_but_for_ties(tokenizer.tokenizer_, expected, shapes - 512)
+
+
+def test_windows_beyond_the_bins_get_those_at_the_ends(windows, tmp_path):
+    tokenizer = GainShapeTokenizer(BinQuantizer(16)).fit(windows)
+    X = windows[:2] + np.float32([[-1e6], [1e6]])
+    with pytest.raises(ValueError, match="2 of 2 windows are beyond the bins"):
+        tokenizer.transform(X)
+    to_onnx(tokenizer, tmp_path / "tokenizer")
+    found = run(tmp_path / "tokenizer" / "encoder.onnx", X)
+    np.testing.assert_array_equal(found[:, :2], [[0, 256], [255, 511]])
+    assert tokenizer.inverse_transform(found).shape == X.shape
+
+
+def test_leads_of_another_rate(windows, tmp_path):
+    shapes = make_pipeline(BlockSegmenter(25), VectorQuantizer(16, random_state=0))
+    tokenizer = make_pipeline(Resampler(250, 360), GainShapeTokenizer(shapes))
+    X = windows.reshape(-1, 2, 250)
+    tokenizer.fit(X[:200])
+    to_onnx(tokenizer, tmp_path / "tokenizer")
+    found = run(tmp_path / "tokenizer" / "encoder.onnx", X)
+    assert (found != tokenizer.transform(X)).mean() < 1e-4
+    restored = run(tmp_path / "tokenizer" / "decoder.onnx", found)
+    assert_restored(tokenizer, found, restored)
+
+
+RATES = st.sampled_from([62.4725, 100, 249.89, 250, 257, 360, 500, 1000])
+
+
+@settings(deadline=None)
+@given(st.integers(1, 700), RATES, RATES, st.floats(-1e4, 1e4))
+def test_tensors_are_resampled_as_arrays(n_samples, input_fs, output_fs, level):
+    rng = np.random.default_rng(n_samples)
+    X = (level + rng.normal(size=(2, 3, n_samples))).astype(np.float32)
+    resampler = Resampler(input_fs, output_fs).fit(X)
+    resample, resample_back = resampler._export_functions()
+    for function, expected in (
+        (resample, resampler.transform(X)),
+        (resample_back, resampler.inverse_transform(resampler.transform(X))),
+    ):
+        X = function(torch.from_numpy(X)).numpy()
+        limit = ROUNDINGS * np.abs(expected).max()
+        np.testing.assert_allclose(X, expected, rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize(("input_fs", "output_fs"), [(500, 250), (249.89, 250)])
+def test_resampling_of_long_windows_has_a_small_model(input_fs, output_fs, tmp_path):
+    X = np.random.default_rng(0).normal(size=(2, 5000))
+    resample = make_pipeline(Resampler(input_fs, output_fs), BinQuantizer(8)).fit(X)
+    to_onnx(resample, tmp_path / "tokenizer")
+    for name in FILES:
+        assert (tmp_path / "tokenizer" / name).stat().st_size < 2**20
 
 
 def test_a_device_without_torch(recommended, windows):

@@ -20,9 +20,11 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from skops.io.exceptions import UntrustedTypesFoundException
 
 import sktok
 from sktok import (
@@ -36,6 +38,7 @@ from sktok import (
     make_paper_tokenizer,
     make_tokenizer,
 )
+from sktok.corpus import Vocabulary
 from sktok.metrics import neg_reconstruction_mse
 from sktok.networks import (
     ContextualAutoencoder,
@@ -43,7 +46,7 @@ from sktok.networks import (
     from_plain,
     to_plain,
 )
-from sktok.persistence import load, save
+from sktok.persistence import load, save, trusted_types
 from sktok.streaming import partial_fit
 
 DATA = Path(__file__).parent / "data"
@@ -77,6 +80,55 @@ def test_a_safe_file_holds_all_of_a_tokenizer(index, fitted, ecg, tmp_path):
     )
     assert str(loaded) == str(tokenizer)
     assert pickle.dumps(loaded) == pickle.dumps(load(tmp_path / "tokenizer.skops"))
+
+
+def test_skops_reads_tokenizers_with_the_trusted_types(fitted, ecg):
+    for tokenizer in fitted:
+        content = skops.io.dumps(tokenizer)
+        loaded = skops.io.loads(content, trusted=trusted_types())
+        tokens = tokenizer.transform(ecg.data[:20])
+        np.testing.assert_array_equal(loaded.transform(ecg.data[:20]), tokens)
+    content = skops.io.dumps(FunctionTransformer(os.mkdir))
+    with pytest.raises(UntrustedTypesFoundException, match="mkdir"):
+        skops.io.loads(content, trusted=trusted_types())
+
+
+def frozen_step(X):
+    scaler = FrozenEstimator(AmplitudeScaler().fit(X))
+    return make_pipeline(scaler, BinQuantizer(8)).fit(X)
+
+
+def frozen_search(X):
+    grid = {"n_bins": [4, 8]}
+    search = GridSearchCV(BinQuantizer(), grid, scoring=neg_reconstruction_mse, cv=2)
+    return FrozenEstimator(search.fit(X))
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda X: FrozenEstimator(BinQuantizer(8).fit(X)),
+        lambda X: FrozenEstimator(make_paper_tokenizer(**STEPS).fit(X)),
+        lambda X: GainShapeTokenizer(FrozenEstimator(BinQuantizer(8).fit(X))).fit(X),
+        lambda X: make_pipeline(FrozenEstimator(frozen_step(X))),
+        frozen_step,
+        frozen_search,
+    ],
+    ids=["alone", "a pipeline", "for shapes", "nested", "a step", "a search"],
+)
+def test_a_file_keeps_what_is_frozen(fit, ecg, tmp_path):
+    tokenizer = fit(ecg.data[:60])
+    save(tokenizer, tmp_path / "tokenizer.skops")
+    loaded = load(tmp_path / "tokenizer.skops")
+    n_frozen = repr(tokenizer).count("FrozenEstimator")
+    assert repr(loaded).count("FrozenEstimator") == n_frozen
+    tokens = tokenizer.transform(ecg.data[60:])
+    np.testing.assert_array_equal(loaded.transform(ecg.data[60:]), tokens)
+    np.testing.assert_array_equal(
+        loaded.inverse_transform(tokens), tokenizer.inverse_transform(tokens)
+    )
+    first, second = map(Vocabulary.from_tokenizer, (tokenizer, loaded))
+    assert first == second
 
 
 def scaled_latents(X):
@@ -157,7 +209,10 @@ def test_a_tokenizer_that_is_not_fitted_is_not_saved(tokenizer, tmp_path):
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize("other", [None, "a string", [1, 2], CountVectorizer()])
+@pytest.mark.parametrize(
+    "other",
+    [None, "a string", [1, 2], CountVectorizer(), FrozenEstimator(CountVectorizer())],
+)
 def test_other_objects_are_not_saved(other, tmp_path):
     with pytest.raises(TypeError, match=r"use joblib\.dump"):
         save(other, tmp_path / "tokenizer.skops")
@@ -235,6 +290,7 @@ def hostile_files(folder):
     call = FunctionTransformer(os.mkdir, inverse_func=os.mkdir)
     yield "a function", skops.io.dumps(call)
     yield "a function in a pipeline", skops.io.dumps(make_pipeline(call))
+    yield "a frozen function", skops.io.dumps(FrozenEstimator(call))
     segmenter = BlockSegmenter(1).fit([[0.0]])
     segmenter.block_size_ = np.vectorize(os.mkdir)
     yield "a function in an attribute", skops.io.dumps(segmenter)
@@ -281,7 +337,7 @@ def test_hostile_files_are_refused(tmp_path):
             load(tmp_path / "tokenizer.skops")
         assert not victim.exists(), what
         n_files += 1
-    assert n_files == 9
+    assert n_files == 10
     pickle.loads(pickle.dumps(Hostile(str(victim))))
     assert victim.exists()  # a pickle does execute code
 
@@ -325,6 +381,22 @@ def test_no_cache_is_saved_and_none_is_loaded(ecg, tmp_path):
     path.write_bytes(skops.io.dumps(tokenizer))
     loaded = load(path)
     assert loaded.tokenizer.memory is loaded.tokenizer_.memory is None
+    frozen = FrozenEstimator(tokenizer.tokenizer_)
+    path.write_bytes(skops.io.dumps(make_pipeline(frozen, GainShapeTokenizer(frozen))))
+    first, last = load(path)
+    assert first.memory is last.tokenizer.memory is None
+
+
+def test_a_file_that_freezes_itself_is_refused(tmp_path):
+    quantizer = BinQuantizer(8).fit(np.eye(4))
+    files = unpacked(skops.io.dumps(FrozenEstimator(FrozenEstimator(quantizer))))
+    schema = json.loads(files["schema.json"])
+    inner = schema["content"]["content"]["estimator"]
+    inner["__id__"] = schema["__id__"]
+    files["schema.json"] = json.dumps(schema).encode()
+    (tmp_path / "tokenizer.skops").write_bytes(packed(files))
+    with pytest.raises(ValueError, match="is damaged"):
+        load(tmp_path / "tokenizer.skops")
 
 
 def test_an_array_that_claims_more_values_than_it_has_is_refused(tmp_path):

@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnxruntime import InferenceSession
-from sklearn.pipeline import make_pipeline
 
-from sktok import BlockSegmenter, Resampler, VectorQuantizer, make_tokenizer
+from sktok import Resampler, make_tokenizer
 from sktok._polyphase import resample, resampled_length
 from sktok._steps import signal_facts
 from sktok.datasets import load_ecg, windows_from
-from sktok.export import to_onnx
 
 RATES = st.sampled_from(
     [100, 128, 250, 257, 300, 360, 500, 1000, 62.5, 511.93, 1e3 / 3]
@@ -186,15 +183,3 @@ def test_impossible_rates_and_names_are_refused():
         make_tokenizer(unit="mV")
     with pytest.raises(ValueError, match="overflow"):
         Resampler(360, 250).fit_transform(np.array([[1e308, -1e308] * 10]))
-
-
-def test_onnx_needs_equal_rates(ecg, tmp_path):
-    X = ecg.data.astype(np.float32)
-    steps = BlockSegmenter(25), VectorQuantizer(16, random_state=0)
-    tokenizer = make_pipeline(Resampler(360, 360), *steps).fit(X)
-    to_onnx(tokenizer, tmp_path / "tokenizer")
-    encoder = InferenceSession(tmp_path / "tokenizer" / "encoder.onnx")
-    (tokens,) = encoder.run(None, {"windows": X})
-    assert np.mean(tokens == tokenizer.transform(X)) > 0.999
-    with pytest.raises(TypeError, match="from 500 to 360 Hz cannot be exported"):
-        to_onnx(tokenizer.set_params(resampler__input_fs=500), tmp_path / "other")
