@@ -7,6 +7,7 @@ Few windows take a smaller chunk, once it has been shown to give the same bits.
 """
 
 import copy
+from contextlib import nullcontext
 from functools import partial
 from weakref import WeakKeyDictionary
 
@@ -223,8 +224,9 @@ def _run(network, method, windows):
 
     while size < full and is_exact.get(key()) is False:
         size *= 2
-    # Networks that prepare themselves keep nothing, so that this mode is safe.
-    with torch.inference_mode(hasattr(network, "for_inference")):
+    # The fastest mode, but what a custom network keeps could not be trained later.
+    is_known = hasattr(network, "for_inference")
+    with torch.inference_mode() if is_known else nullcontext():
         if size >= full or is_exact.get(key()):
             return function(_filled(windows, min(size, full)))[:n_windows]
         chunk = _filled(windows, full)
