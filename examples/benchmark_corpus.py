@@ -80,7 +80,8 @@ def through_text(ecg, tokenizer, folder):
 
 def short_records(ecg):
     """The first windows as many short records of as many patients."""
-    windows = ecg.data[: N_SHORT * N_WINDOWS].reshape(N_SHORT, N_WINDOWS, -1)
+    windows = ecg.data[: N_SHORT * N_WINDOWS]
+    windows = windows.reshape(N_SHORT, N_WINDOWS, windows.shape[1])
     start = ecg.data.shape[1] * np.arange(N_WINDOWS)
     labels = (np.full(N_WINDOWS, f"r{index:03}") for index in range(N_SHORT))
     return [

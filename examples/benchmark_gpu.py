@@ -438,10 +438,9 @@ def chunk_seconds(tokenizer, blocks, n_windows, device, sizes):
 
     All chunks have the same number of windows: the last one is filled up.
     """
-    network = copy.deepcopy(tokenizer.network_)
+    network = copy.deepcopy(tokenizer.network_).to(device)
     if hasattr(network, "for_inference"):
         network = network.for_inference()
-    network = network.to(device).eval()
     codes = torch.tensor(tokenizer.quantizer_.codes_, device=device).float()
     n_chunks = -(-len(blocks) // n_windows)
     on_host = torch.from_numpy(

@@ -16,6 +16,7 @@ from sklearn.utils.validation import validate_data
 
 FLOATS = (np.float64, np.float32)
 LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32
+_FEW = 2**16  # values, whose validation by scikit-learn takes longer than their use
 LONGEST_WINDOW = 2**24  # samples; a file with longer windows is treated as damaged
 
 # What rows of one, two and three axes are, for errors.
@@ -63,8 +64,8 @@ def _is_valid(estimator, X, dtype):
 
 
 def _is_finite_array(X, dtypes):
-    """Whether `X` is an array in memory, not empty, with finite numbers for sure."""
-    is_plain = type(X) is np.ndarray and X.dtype in dtypes and X.size > 0
+    """Whether `X` is a small array, not empty, with finite numbers for sure."""
+    is_plain = type(X) is np.ndarray and X.dtype in dtypes and 0 < X.size <= _FEW
     with np.errstate(all="ignore"):
         return is_plain and bool(np.isfinite(X.sum()))  # the sum may overflow
 

@@ -490,7 +490,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         from sktok._torch.inference import decode, decode_tokens
 
         check_is_fitted(self)
-        self._validate_later("device")
+        self._validate_later("n_candidates", "device")
         if self.quantizer_ is None:
             X = validate_inverse(self, X, self._latent_shape())
             with overflow_explained(X, "are they latents of this network?"):

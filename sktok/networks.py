@@ -23,6 +23,10 @@ have
 ``for_inference()``
     returns a faster network with the same output, which is not trained; called in
     evaluation mode, and again when the weights have changed
+``batch_invariant``
+    True if the same window may be expected to have the same bits in a batch of any
+    size. A few windows are then computed as a small batch, after a trial; without it,
+    they take as long as a large one
 ``limits``
     tuple (low, high) that no latent exceeds, or None. A class with a keyword `limits`
     says so by ``bounds_latents = True``; it then gets the limits of the quantiser
@@ -56,6 +60,7 @@ from sktok._torch.sums import (
     as_image_kernel,
     convolution_gradients,
     convolve,
+    in_whole_vectors,
     product,
     sum_of_outer,
     with_bias,
@@ -131,6 +136,7 @@ class ContextualAutoencoder(nn.Module):
     (torch.Size([4, 25, 1]), torch.Size([4, 25, 10]))
     """
 
+    batch_invariant = True
     bounds_latents = True
     parallel_training = True  # every sum over a batch has a fixed order
 
@@ -221,7 +227,11 @@ class ContextualAutoencoder(nn.Module):
         if self.limits is None:
             return z
         low, high = self.limits
-        return (low + high) / 2 + (high - low) / 2 * torch.tanh(z)
+        if torch.is_grad_enabled():
+            bounded = torch.tanh(z)
+        else:
+            bounded = in_whole_vectors(torch.tanh, z)
+        return (low + high) / 2 + (high - low) / 2 * bounded
 
     def decode(self, z):
         """Restore each block from its latents and those of its neighbours.
@@ -271,7 +281,9 @@ class ResidualStack(nn.Module):
 
     def forward(self, x):
         """Map (windows, blocks, n_in) to (windows, blocks, n_out)."""
-        weights = self.weights() if self.frozen is None else self.frozen
+        weights = self.frozen
+        if weights is None or weights.embed.device != x.device:  # moved since
+            weights = self.weights()
         n_windows, n_blocks, _ = x.shape
         rows = with_ones(x.flatten(0, 1))  # (windows * blocks, n_in and ones)
         h = product(rows, weights.embed)
@@ -427,6 +439,7 @@ class DimReduction(nn.Module):
     """
 
     encoder_radius = context_radius = 0  # each block is encoded and restored separately
+    batch_invariant = True
     output_limits = (0.0, 1.0)  # of the sigmoid
     min_batch_blocks = 2  # batch normalisation needs a variance
     training_defaults = {
@@ -452,7 +465,7 @@ class DimReduction(nn.Module):
             *_activated(nn.ConvTranspose1d(16, 8, kernel_size=3, padding=1)),
             nn.Upsample(block_size),
             nn.ConvTranspose1d(8, 1, kernel_size=3, padding=1),
-            nn.Sigmoid(),
+            _Sigmoid(),
         ]
         if latent_dim != 32:
             encoder = [*encoder, nn.Conv1d(32, latent_dim, kernel_size=1)]
@@ -524,6 +537,15 @@ class DimReduction(nn.Module):
         windows, blocks, latent_dim = z.shape
         signal = self.decoder(z.reshape(windows * blocks, latent_dim, 1))
         return signal.reshape(windows, blocks, -1)
+
+
+class _Sigmoid(nn.Sigmoid):
+    """A sigmoid that gives a number the same bits in any batch."""
+
+    def forward(self, x):
+        if torch.is_grad_enabled():
+            return super().forward(x)
+        return in_whole_vectors(torch.sigmoid, x)
 
 
 def _activated(convolution):

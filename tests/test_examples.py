@@ -374,6 +374,7 @@ def test_the_corpus_benchmark(monkeypatch, capsys, ecg):
     monkeypatch.setattr(benchmark, "fetch_mitdb", lambda: two)
     monkeypatch.setattr(benchmark, "N_TURNS", 1)
     monkeypatch.setattr(benchmark, "MAX_STEPS", 2)
+    monkeypatch.setattr(benchmark, "N_SHORT", 5)
     benchmark.main()
     shown = capsys.readouterr().out
     assert "10,800 tokens of 2 records, the same after each way" in shown

@@ -216,6 +216,15 @@ def test_a_residual_layer_is_its_definition_with_and_without_gradients():
     torch.testing.assert_close(again, result)
 
 
+def test_a_frozen_network_can_be_moved_to_another_device(contextual):
+    network, x = contextual(10, 3), torch.rand(4, 25, 10)
+    faster = network.for_inference()
+    with torch.no_grad():
+        assert torch.equal(faster.encode(x), network.encode(x))
+    moved = faster.to("meta").encode(x.to("meta"))
+    assert moved.shape == (4, 25, 3)
+
+
 def test_encoding_leaves_its_input_as_it_was(contextual):
     network, x = contextual(10, 3), torch.rand(4, 25, 10)
     before = x.clone()

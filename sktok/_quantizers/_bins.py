@@ -342,6 +342,13 @@ class BinQuantizer(BaseQuantizer):
             self.limits = limits  # those of the network
         return {}
 
+    def tensor_functions(self, device):
+        from sktok._torch.arrays import through_numpy
+
+        # Each value is quantised alone, so their number changes nothing.
+        functions = self.quantize, self.dequantize
+        return tuple(through_numpy(function, device) for function in functions)
+
     def export_functions(self):
         import torch
 

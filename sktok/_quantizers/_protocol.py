@@ -1,6 +1,7 @@
 """The protocol of quantisers: values to tokens and back, alone or inside a network."""
 
 import math
+from functools import partial
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -299,12 +300,10 @@ class BaseQuantizer(FirstBatchMixin, WindowTransformerMixin, Estimator):
         quantize, dequantize : callable
             Functions of one tensor. The default goes through numpy.
         """
-        from sktok._torch.arrays import as_tensor
+        from sktok._torch.arrays import through_numpy
 
-        def through_numpy(function):
-            return lambda x: as_tensor(_in_pieces(function, x.cpu().numpy())).to(device)
-
-        return through_numpy(self.quantize), through_numpy(self.dequantize)
+        functions = self.quantize, self.dequantize
+        return tuple(through_numpy(partial(_in_pieces, f), device) for f in functions)
 
     def export_functions(self):
         """`quantize` and `dequantize` as functions of tensors that ONNX can hold.

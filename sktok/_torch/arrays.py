@@ -12,6 +12,11 @@ def as_tensor(array):
     return torch.from_numpy(np.require(array, requirements="CW"))
 
 
+def through_numpy(function, device):
+    """A function of arrays as one of tensors on a device."""
+    return lambda x: as_tensor(function(x.cpu().numpy())).to(device)
+
+
 def as_blocks(X):
     """Blocks in rows of any shape as (windows, blocks, block_size).
 

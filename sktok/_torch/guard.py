@@ -16,7 +16,8 @@ from sktok._torch.threads import fork_safe_lock
 _DEVICE_TYPES = "cpu", "cuda", "mps"
 _lock = fork_safe_lock()
 _generator_lock = fork_safe_lock()
-_n_inside, _restore_precision = 0, ExitStack()
+_inside = set()  # who computes
+_settings_before = ExitStack()
 
 
 @contextmanager
@@ -52,24 +53,24 @@ def _exact_float32():
     TF32, which is the default in convolutions on a GPU, has 10 bits of mantissa, and
     bfloat16 has 7: tokens would differ.
     """
-    global _n_inside
-    with _lock:
-        if _n_inside == 0:
-            _restore_precision.callback(_set_exact())
-        _n_inside += 1
+    caller = object()
     try:
-        yield
-    finally:
         with _lock:
-            _n_inside -= 1
-            if _n_inside == 0:
-                _restore_precision.close()
+            if not _inside:
+                _set_exact()
+            _inside.add(caller)
+        yield
+    finally:  # also if an interrupt came before the end of the lock
+        with _lock:
+            _inside.discard(caller)
+            if not _inside:
+                _settings_before.close()
 
 
 def _set_exact():
-    """Set the precision of float32, and return a function that sets it back."""
+    """Make float32 exact, and let `_settings_before` know what was set."""
     cuda, cudnn, mkldnn = (
-        getattr(torch.backends, b) for b in ("cuda", "cudnn", "mkldnn")
+        getattr(torch.backends, name) for name in ("cuda", "cudnn", "mkldnn")
     )
     exact = []
     if torch.cuda.is_available():
@@ -83,18 +84,17 @@ def _set_exact():
         exact += [(place, "fp32_precision", "ieee") for place in places]
     elif torch.cuda.is_available():
         exact += [(place, "allow_tf32", False) for place in (cudnn, cuda.matmul)]
-    before = [(place, name, getattr(place, name)) for place, name, _ in exact]
+    for place, name, _ in exact:  # all before any changes
+        _settings_before.callback(_restore, place, name, getattr(place, name))
     for setting in exact:
         setattr(*setting)
 
-    def restore():
-        for place, name, value in before:
-            if name == "fp32_precision":
-                setattr(place, name, "none")  # inherits the value, if it did before
-            if getattr(place, name) != value:
-                setattr(place, name, value)
 
-    return restore
+def _restore(place, name, value):
+    if name == "fp32_precision":
+        setattr(place, name, "none")  # inherits the value, if it did before
+    if getattr(place, name) != value:
+        setattr(place, name, value)
 
 
 @contextmanager

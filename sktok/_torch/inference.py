@@ -216,7 +216,8 @@ def _run(network, method, windows):
     n_windows, n_blocks, dim = windows.shape
     full = _chunk_size(n_blocks, windows.device)
     size, is_exact = _size_from(n_windows), _exact.setdefault(network, {})
-    if windows.device.type != "cpu":
+    # A GPU chooses its kernels by size, too.
+    if windows.device.type != "cpu" or not getattr(network, "batch_invariant", False):
         size = full
 
     def key():

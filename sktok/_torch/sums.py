@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 _PIECE = 64  # rows that are summed at once
+_FEW_VALUES = 2**14  # which torch does not share among threads
 
 
 def mean_by_window(values):
@@ -97,6 +98,19 @@ def convolution_gradients(d_output, rows, n_blocks, kernel):
         d_kernel.append(pair.sum((0, 1)))
     d_rows = convolve(d_output, n_blocks, as_image_kernel(kernel.flip(0)))
     return d_rows, torch.stack(d_kernel)
+
+
+def in_whole_vectors(function, values):
+    """An elementwise function such as `torch.tanh`, with the same bits anywhere.
+
+    torch computes such functions with vector instructions, and rounds the numbers that
+    remain at the end, or at the end of the share of a thread, in another way.
+    """
+    if torch.compiler.is_compiling():  # for ONNX, where batches have any size
+        return function(values)
+    flat = F.pad(values.flatten(), (0, -values.numel() % 64))
+    parts = [function(part) for part in flat.split(_FEW_VALUES)]
+    return torch.cat(parts)[: values.numel()].view(values.shape)
 
 
 def with_ones(rows):
