@@ -192,10 +192,13 @@ def require_int(name, value, low=1, high=2**32):
 
 
 def require_fs(fs):
-    """`fs` as a Python number, or None; raise unless it is above 0 and a float."""
+    """`fs` as a Python number, or None; raise unless it is positive in float32."""
     fs = as_python(fs)
     if fs is not None and not (is_number(fs) and 1 / LARGEST <= fs <= LARGEST):
-        raise ValueError(f"fs={fs!r}: expected a number above 0 (Hz), or None.")
+        raise ValueError(
+            f"fs={fs!r}: expected a number above 0 (Hz) in the range of float32, or "
+            "None."
+        )
     return fs
 
 

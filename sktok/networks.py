@@ -24,9 +24,9 @@ have
     returns a faster network with the same output, which is not trained; called in
     evaluation mode, and again when the weights have changed
 ``batch_invariant``
-    True if the same window may be expected to have the same bits in a batch of any
-    size. A few windows are then computed as a small batch, after a trial; without it,
-    they take as long as a large one
+    True if a window gives the same bits in a batch of any size. Few windows are then
+    computed as a small batch, after a trial; without it, they take as long as a large
+    one. What `for_inference` returns needs it, too, and a subclass inherits it
 ``limits``
     tuple (low, high) that no latent exceeds, or None. A class with a keyword `limits`
     says so by ``bounds_latents = True``; it then gets the limits of the quantiser
@@ -207,7 +207,8 @@ class ContextualAutoencoder(nn.Module):
         """
         faster = copy.deepcopy(self).requires_grad_(False)
         for stack in (faster.encoder, faster.decoder):
-            stack.frozen = stack.weights()
+            if isinstance(stack, ResidualStack):  # a subclass may have others
+                stack.frozen = stack.weights()
         return faster
 
     def encode(self, x):

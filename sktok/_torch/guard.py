@@ -7,6 +7,7 @@ the process too, and is not changed, except while a network is built; nothing he
 creates tensors without a dtype.
 """
 
+import os
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -17,7 +18,7 @@ _DEVICE_TYPES = "cpu", "cuda", "mps"
 _lock = fork_safe_lock()
 _generator_lock = fork_safe_lock()
 _inside = set()  # who computes
-_settings_before = ExitStack()
+_before = {}  # (place, name) -> what was set before anyone computed
 
 
 @contextmanager
@@ -56,45 +57,58 @@ def _exact_float32():
     caller = object()
     try:
         with _lock:
-            if not _inside:
-                _set_exact()
+            _set_exact()  # another thread may have changed it since
             _inside.add(caller)
         yield
     finally:  # also if an interrupt came before the end of the lock
         with _lock:
             _inside.discard(caller)
             if not _inside:
-                _settings_before.close()
+                _restore()
 
 
 def _set_exact():
-    """Make float32 exact, and let `_settings_before` know what was set."""
-    cuda, cudnn, mkldnn = (
-        getattr(torch.backends, name) for name in ("cuda", "cudnn", "mkldnn")
-    )
-    exact = []
+    """Make float32 exact, and keep what was set in `_before`."""
+    backends = torch.backends
+    mkldnn, cudnn = backends.mkldnn, backends.cudnn
+    settings = [
+        ([place], "fp32_precision", "ieee", ("ieee", "none"))
+        for place in (mkldnn.conv, mkldnn.rnn, mkldnn.matmul)
+    ]
     if torch.cuda.is_available():
+        # torch refuses to tell its old flags if only some of these are exact.
+        places = [cudnn.conv, cudnn.rnn, backends.cuda.matmul]
+        settings.append((places, "fp32_precision", "ieee", ("ieee",)))
         # cuDNN would choose the fastest algorithm of the moment, and its rounding.
-        exact.append((cudnn, "benchmark", False))
-    if hasattr(mkldnn, "matmul"):  # torch 2.9, which refuses to mix old flags and new
-        places = [mkldnn.conv, mkldnn.rnn, mkldnn.matmul]
-        places = [p for p in places if p.fp32_precision not in ("none", "ieee")]
-        if torch.cuda.is_available():
-            places += [cudnn.conv, cudnn.rnn, cuda.matmul]
-        exact += [(place, "fp32_precision", "ieee") for place in places]
-    elif torch.cuda.is_available():
-        exact += [(place, "allow_tf32", False) for place in (cudnn, cuda.matmul)]
-    for place, name, _ in exact:  # all before any changes
-        _settings_before.callback(_restore, place, name, getattr(place, name))
-    for setting in exact:
-        setattr(*setting)
+        settings.append(([cudnn], "benchmark", False, (False,)))
+    for places, name, value, exact in settings:
+        before = [getattr(place, name) for place in places]
+        if not set(before) <= set(exact):
+            for place, setting in zip(places, before, strict=True):
+                if setting not in exact:
+                    _before[place, name] = setting
+                _before.setdefault((place, name), setting)
+                setattr(place, name, value)
 
 
-def _restore(place, name, value):
-    if name == "fp32_precision":
-        setattr(place, name, "none")  # inherits the value, if it did before
-    if getattr(place, name) != value:
-        setattr(place, name, value)
+def _restore():
+    """Set what `_set_exact` found."""
+    while _before:
+        (place, name), value = _before.popitem()
+        if name == "fp32_precision":
+            setattr(place, name, "none")  # inherits the value, if it did before
+        if getattr(place, name) != value:
+            setattr(place, name, value)
+
+
+def _forget_other_threads():
+    """Do in a fork what the threads that it lacks would have done."""
+    _inside.clear()
+    _restore()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 @contextmanager

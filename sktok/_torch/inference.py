@@ -28,7 +28,7 @@ _CODEBOOK_TOKENS = 2**16  # that a look-up table has at most
 _HASH_BITS = 16
 _faster = WeakKeyDictionary()  # network -> its faster form on each device
 _exact = WeakKeyDictionary()  # network -> whether chunks of a size give the same bits
-_look_ups = WeakKeyDictionary()  # network -> what decodes its quantised latents
+_look_ups = WeakKeyDictionary()  # network -> what decodes latents on each device
 
 
 @unaffected()
@@ -43,7 +43,9 @@ def encode(network, X, device="cpu"):
 def decode(network, latents, device="cpu"):
     """Blocks from latents: (…, latent_dim) to (…, block_size)."""
     device = resolve_device(device)
-    if latents.shape[-1] == 1 and getattr(network, "context_radius", None) == 0:
+    is_separate = getattr(network, "context_radius", None) == 0
+    # Other networks may hold more than weights, whose changes a table would miss.
+    if latents.shape[-1] == 1 and is_separate and hasattr(network, "for_inference"):
         blocks = _decode_distinct(network, latents, device)
         if blocks is not None:
             return blocks
@@ -67,13 +69,15 @@ def _decode_distinct(network, latents, device):
     distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
     if len(distinct) > len(keys) // 8:
         return None
-    weights, *look_up = _look_ups.get(network, (None,))
-    is_known = _is_unchanged(network, weights) and np.isin(distinct, look_up[0]).all()
+    known = _look_ups.setdefault(network, {})
+    state, *look_up = known.get(device, (None,))
+    is_known = _is_unchanged(network, state) and np.isin(distinct, look_up[0]).all()
     if not is_known:
+        state = _copy_of_state(network)
         look_up = _new_look_up(network, distinct, device)
         if look_up is None:
             return None
-        _look_ups[network] = _copy_of_weights(network), *look_up
+        known[device] = state, *look_up
     _, factor, table = look_up
     blocks = np.take(table, _hash(keys, factor), axis=0)
     return blocks.reshape(*latents.shape[:-1], -1)
@@ -166,33 +170,40 @@ def for_inference(network, device):
             return network
         return copy.deepcopy(network).to(device)
     known = _faster.setdefault(network, {})
-    weights, faster = known.get(device, (None, None))
-    if not _is_unchanged(network, weights):
-        weights, on_device = _copy_of_weights(network), network
-        if device.type != "cpu":
-            on_device = copy.deepcopy(network).to(device)
-        faster = on_device.for_inference()
-        known[device] = weights, faster
+    state, faster = known.get(device, (None, None))
+    if not _is_unchanged(network, state):
+        state = _copy_of_state(network)
+        with unaffected():  # the caller may compute less exactly
+            # Of a copy, since what it returns must not hold the key of the cache.
+            faster = copy.deepcopy(network).to(device).for_inference()
+        known[device] = state, faster
     return faster
 
 
-def _is_unchanged(network, weights):
-    """Whether a network still has the weights that `_copy_of_weights` returned, if any.
+def _is_unchanged(network, state):
+    """Whether a network still has the state that `_copy_of_state` returned, if any.
 
     Counters of changes in place would be quicker, but some optimisers of torch, and
     ``weight.data``, change weights without counting.
     """
-    if weights is None:
+    if state is None:
         return False
+    limits, weights = state
     now = list(_weights(network))
-    return len(now) == len(weights) and all(
-        a.dtype == b.dtype and torch.equal(a, b)
-        for a, b in zip(now, weights, strict=True)
+    return (
+        getattr(network, "limits", None) == limits
+        and len(now) == len(weights)
+        and all(
+            (a.dtype, a.device) == (b.dtype, b.device) and torch.equal(a, b)
+            for a, b in zip(now, weights, strict=True)
+        )
     )
 
 
-def _copy_of_weights(network):
-    return [weight.detach().clone() for weight in _weights(network)]
+def _copy_of_state(network):
+    """What determines the output of a network that has `for_inference`."""
+    weights = [weight.detach().clone() for weight in _weights(network)]
+    return getattr(network, "limits", None), weights
 
 
 def _weights(module):
@@ -253,14 +264,16 @@ def _filled(windows, size):
     if windows.is_floating_point():
         # They are to differ for a trial. No constant, as a network may divide by the
         # deviation of a window.
-        gains = torch.linspace(1.0, 0.5, missing).to(windows)
+        options = {"dtype": windows.dtype, "device": windows.device}
+        gains = torch.linspace(1.0, 0.5, missing, **options)
         others = others * gains[:, None, None]
     return torch.cat([windows, others])
 
 
 def _trial(function, chunk, result, size):
     """Whether parts of a chunk give the bits of its result; None if it is not clear."""
-    starts = np.linspace(0, len(chunk) - size, _N_TRIALS).astype(int)
+    n_parts = max(_N_TRIALS, 2 * _DISTINCT // result[:size].numel())
+    starts = np.linspace(0, len(chunk) - size, n_parts).astype(int)
     parts = [slice(start, start + size) for start in starts]
     if torch.cat([result[part] for part in parts]).unique().numel() < _DISTINCT:
         return None  # flat windows have the same bits in any order of sums
