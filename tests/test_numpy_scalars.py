@@ -22,8 +22,8 @@ from sktok._command_line import main
 from sktok.networks import ContextualAutoencoder
 from sktok.persistence import load, save
 
-INTS = np.int8, np.uint8, np.uint16, np.int64
-REALS = np.float16, np.float32, np.longdouble
+INTS = np.int8, np.uint8, np.int64
+REALS = np.float16, np.float32
 BOOLS = (np.bool_,)
 FEW = np.int8, np.int64  # where each number takes a training
 
