@@ -25,7 +25,7 @@ from sktok.persistence import load, save
 INTS = np.int8, np.uint8, np.int64
 REALS = np.float16, np.float32
 BOOLS = (np.bool_,)
-FEW = np.int8, np.int64  # where each number takes a training
+FEW = (np.int8,)  # where each number takes a training
 
 
 def blocks(quantizer, block_size=10):

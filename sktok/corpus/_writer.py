@@ -323,8 +323,10 @@ def _describe(leads, tokenizer, vocabulary, validation, written):
         _require_same_units(entry, first)
     for record, group, lead, ecg in leads:
         with error_in(f"record {record}"):
+            # A rate that differs explains windows of another length.
+            facts, factor = agree(*_facts_of(ecg, lead))
             windows = _validate_windows(ecg["data"], vocabulary)
-            facts, factor = agree(*_facts_of(ecg, lead, vocabulary.n_leads))
+            _require_names(lead, vocabulary.n_leads)
             _require_text(record, group, facts["unit"], facts["lead"])
             runs = _runs_of(ecg.get("start"), len(windows), vocabulary.window_length)
         split = SPLITS[is_validation(group, validation)]
@@ -334,15 +336,19 @@ def _describe(leads, tokenizer, vocabulary, validation, written):
         yield _Part(entry, windows * factor if factor != 1 else windows)
 
 
-def _facts_of(ecg, lead, n_leads):
+def _facts_of(ecg, lead):
     """What a source says of a record: rate, unit, lead, and whether it is scaled."""
     fs, unit = require_fs(ecg.get("fs")), ecg.get("unit")
     if not isinstance(unit, str | None):
         raise TypeError(f"unit={unit!r}: expected a str, or None.")
+    return fs, unit, lead, validate_scale(ecg.get("scale"))
+
+
+def _require_names(lead, n_leads):
+    """Raise unless `lead` names each lead of a window, or is None."""
     if not is_lead(list(lead) if isinstance(lead, tuple) else lead, n_leads):
         expected = "one name" if n_leads == 1 else f"{n_leads} different names"
         raise ValueError(f"lead={lead!r}: expected {expected}, or None.")
-    return fs, unit, lead, validate_scale(ecg.get("scale"))
 
 
 def _agree(tokenizer, fs, unit, lead, scale):
