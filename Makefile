@@ -2,9 +2,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# The processes of the test runner share the cores: one thread each. The other variable
-# lets scikit-learn run the check that it would skip.
-PYTEST := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m pytest -n 2
+# The processes of the test runner share the cores: one thread each. Where a test sets
+# more, a thread that waits leaves its core to others. The third variable lets
+# scikit-learn run the check that it would skip. A process keeps the tests of a file
+# together, which share what they fit, and takes tests from the other when it has none.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE SCIPY_ARRAY_API=1 \
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo test docs generate format paper rate bench gpu fuzz fuzz-coverage soak archive scale clean
 

@@ -47,6 +47,8 @@ CONTEXT = 500  # tokens
 BATCH_SIZE = 16  # contexts
 LEARNING_RATE = 2e-3
 N_SCORED = 3000  # contexts; the second half of each is scored
+N_HALVINGS = 12, 20  # of the interval of the codec's rate, and of its step
+N_RATES = 12  # of the codec in the plot
 
 
 class SampleBins(TransformerMixin, BaseEstimator):
@@ -304,12 +306,12 @@ def codec_bits(mse, test):
     X = np.concatenate([record.data for record in test])
     names = np.concatenate([record.record for record in test])
     low, high = 0.02, 8.0
-    for _ in range(12):
+    for _ in range(N_HALVINGS[0]):
         rate = np.sqrt(low * high)
         error = wavelet_mse(X, names, rate)
         low, high = (rate, high) if error > mse else (low, rate)
     low, high = 1e-5, 1.0
-    for _ in range(20):
+    for _ in range(N_HALVINGS[1]):
         step = np.sqrt(low * high)
         results = [wavelet_codec(x, step) for x in centred_records(X, names)]
         rate_at_step, error = np.mean(results, axis=0)
@@ -322,7 +324,7 @@ def draw_rates(table, test, path):
     X = np.concatenate([record.data for record in test])
     names = np.concatenate([record.record for record in test])
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    rates = np.geomspace(0.08, 4, 12)
+    rates = np.geomspace(0.08, 4, N_RATES)
     axes.plot(
         rates,
         [wavelet_mse(X, names, rate) for rate in rates],

@@ -75,6 +75,8 @@ STEPS_PER_TURN = 50
 SEARCH_STEPS = 150
 GROWTH = (1_000, 10_000, 100_000, 1_000_000)  # windows
 VOCABULARY = (256, 1024, 4096, 16_384, 65_536)
+MEASURED_STEPS = 50  # training steps where growth is measured
+IMPORTED = ("sklearn", "sktok", "sklearn, sktok", "torch")
 BLOCK_SIZE = 10
 
 
@@ -796,7 +798,7 @@ def measure(action, n_windows, n_codes=256):
     """Seconds, and peak memory in megabytes without input and output."""
     blocks = blocks_of(load()[0])
     tokenizer = ConvAETokenizer(
-        quantizer=VectorQuantizer(256), max_steps=50, random_state=0
+        quantizer=VectorQuantizer(256), max_steps=MEASURED_STEPS, random_state=0
     ).fit(blocks)
     codes = tokenizer.quantizer_.codes_
     if n_codes > len(codes):
@@ -845,7 +847,7 @@ def growth():
         ("", "log–log slope from 10⁴", *(f"{n:,} windows" for n in GROWTH)),
         rows,
     )
-    print("\n`fit` takes 50 steps for any number of windows.")
+    print(f"\n`fit` takes {MEASURED_STEPS} steps for any number of windows.")
 
 
 def vocabulary():
@@ -875,8 +877,7 @@ def startup():
         command = [sys.executable, "-c", f"import {modules}"]
         return partial(subprocess.run, command, check=True, env=environment)
 
-    names = "sklearn", "sktok", "sklearn, sktok", "torch"
-    seconds = race({name: importing(name) for name in names})
+    seconds = race({name: importing(name) for name in IMPORTED})
     print_table(
         "Start-up",
         ("", "ratio to sklearn", "s"),

@@ -187,6 +187,8 @@ def test_the_speed_benchmark(monkeypatch, capsys):
         "SEARCHED_BINS": [16],
         "GROWTH": (10, 20, 40),
         "VOCABULARY": (256, 300),
+        "MEASURED_STEPS": 2,
+        "IMPORTED": ("sklearn", "sktok"),
     }.items():
         monkeypatch.setattr(benchmark, name, value)
     monkeypatch.setattr(benchmark, "measure_apart", benchmark.measure)
@@ -223,6 +225,8 @@ def language_models(monkeypatch, tmp_path):
         "N_VARIANTS": 1,
         "N_SCORED": 10,
         "BATCH_SIZE": 2,
+        "N_HALVINGS": (2, 2),
+        "N_RATES": 2,
     }.items():
         monkeypatch.setattr(models, name, value)
     return models
@@ -336,7 +340,7 @@ def test_beat_classes(tmp_path, monkeypatch, ecg):
     monkeypatch.setattr(example, "BLOCK_SIZES", (25, 10))
     steps = example.make_tokenizer
     monkeypatch.setattr(
-        example, "make_tokenizer", lambda *a, **k: steps(*a, max_steps=200, **k)
+        example, "make_tokenizer", lambda *a, **k: steps(*a, max_steps=60, **k)
     )
     with joblib.parallel_config("threading"):
         example.main(tmp_path)

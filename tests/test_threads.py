@@ -12,7 +12,7 @@ from sklearn.model_selection import cross_val_score
 from threadpoolctl import threadpool_limits
 
 from sktok import BinQuantizer, VectorQuantizer
-from sktok._torch import threads
+from sktok._torch import threads, training
 from sktok.metrics import neg_reconstruction_mse
 
 
@@ -98,12 +98,15 @@ def test_scores_do_not_depend_on_where_they_are_computed(blocks, quick, backend)
     ],
     ids=["codebook", "bins", "table 1"],
 )
-def test_training_does_not_depend_on_the_number_of_threads(ecg, quick, params):
+def test_training_does_not_depend_on_the_number_of_threads(
+    ecg, quick, monkeypatch, params
+):
+    monkeypatch.setattr(training, "_CHECK_EVERY", 10)  # early stopping chooses of two
     X = ecg.data.reshape(432, 25, 10).astype(np.float32)
     weights = []
     for n_threads in (1, 2, 3):
         torch.set_num_threads(n_threads)
-        fitted = quick(max_steps=60, batch_size=100, **params).fit(X)
+        fitted = quick(max_steps=20, batch_size=100, **params).fit(X)
         weights.append(fitted.network_.state_dict())
     for others in weights[1:]:
         assert all(torch.equal(weights[0][name], others[name]) for name in others)
