@@ -4,7 +4,12 @@ __version__ = "0.1.0"
 
 from sktok._blocks import BlockSegmenter
 from sktok._gain_shape import GainShapeTokenizer
-from sktok._quantizers import BaseQuantizer, BinQuantizer, VectorQuantizer
+from sktok._quantizers import (
+    BaseQuantizer,
+    BinQuantizer,
+    ResidualVectorQuantizer,
+    VectorQuantizer,
+)
 from sktok._recipes import make_paper_tokenizer, make_tokenizer, with_window_length
 from sktok._resampling import Resampler
 from sktok._scaling import AmplitudeScaler
@@ -17,6 +22,7 @@ __all__ = [
     "BlockSegmenter",
     "ConvAETokenizer",
     "GainShapeTokenizer",
+    "ResidualVectorQuantizer",
     "Resampler",
     "VectorQuantizer",
     "make_paper_tokenizer",

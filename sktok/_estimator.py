@@ -1,5 +1,6 @@
 """Base class and helpers of all estimators."""
 
+import inspect
 import math
 from fractions import Fraction
 from typing import NamedTuple
@@ -66,6 +67,10 @@ class Estimator(BaseEstimator):
         if self._row_kinds is WINDOWS and "n_features_in_" in state:
             # Files of older releases, which knew one lead only.
             state.setdefault("row_shape_", (state["n_features_in_"],))
+        # Parameters that are newer than the file have their defaults.
+        parameters = inspect.signature(type(self).__init__).parameters
+        for parameter in self._get_param_names():
+            state.setdefault(parameter, parameters[parameter].default)
         super().__setstate__(state)
 
     def _validate_later(self, *names):

@@ -1,5 +1,6 @@
 """A trained autoencoder as a scikit-learn transformer: blocks to latents or tokens."""
 
+import copy
 import math
 from numbers import Integral, Real
 
@@ -66,18 +67,18 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
     latent_dim : int or "auto", default="auto"
         Number of latents of a block. "auto" makes one token of a block: it is
-        `block_size` with a :class:`VectorQuantizer`, the length of a tuple `n_bins`
-        with a :class:`BinQuantizer`, and 1 otherwise.
+        `block_size` with a codebook, the length of a tuple `n_bins` with a
+        :class:`BinQuantizer`, and 1 otherwise.
 
     quantizer : BaseQuantizer or None, default=None
         Quantiser to train inside the network, such as :class:`VectorQuantizer`,
-        :class:`BinQuantizer` or a custom one; `None` gives latents instead of tokens. A
-        codebook starts from k-means of the first latents, and codes that are hardly
-        used are moved to latents with a large error. Bins pass the gradient straight
-        through within their limits; with ``limits="minmax"`` these are -1 and 1 for the
-        contextual network, whose latents are then bounded by construction. Bins that
-        depend on the latents are fitted again in each step, which is slow for
-        ``strategy="kmeans"``.
+        :class:`ResidualVectorQuantizer`, :class:`BinQuantizer` or a custom one; `None`
+        gives latents instead of tokens. A codebook starts from k-means of the first
+        latents, and codes that are hardly used are moved to latents with a large error.
+        Bins pass the gradient straight through within their limits; with
+        ``limits="minmax"`` these are -1 and 1 for the contextual network, whose latents
+        are then bounded by construction. Bins that depend on the latents are fitted
+        again in each step, which is slow for ``strategy="kmeans"``.
 
     max_steps : int or "auto", default="auto"
         Number of gradient steps. "auto" follows the number of blocks in `X`: 2,000
@@ -113,7 +114,12 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         Number of tokens that `transform` tries for each block. 1 takes the encoder's
         own choice. With more, `transform` searches for the best reconstruction of the
         window (analysis by synthesis), which is slower and never increases the error.
-        May be set after `fit`.
+        With a quantiser that has a `rate_weight`, it minimises the sum of the error and
+        the cost of the bits, given the token before. May be set after `fit`.
+
+    n_stages : int or None, default=None
+        Number of stages of a :class:`ResidualVectorQuantizer` to use; None uses all.
+        May be set after `fit`: fewer stages make fewer tokens, with a larger error.
 
     device : {"auto", "cpu", "cuda", "mps"}, default="auto"
         Where torch computes. "auto" uses an accelerator if there is one. The fitted
@@ -152,6 +158,9 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
     latent_dim_ : int
         Number of latents of a block.
+
+    signal_power_ : float
+        Variance of `X`, the unit of the `rate_weight` of a search.
 
     loss_curve_ : list of float
         Mean squared error of the batch at each step, in the squared unit of `X`.
@@ -237,6 +246,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [_COUNT],
         "n_candidates": [_COUNT],
+        "n_stages": [_COUNT, None],
         "device": [StrOptions({"auto", "cpu", "cuda", "mps"})],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -262,6 +272,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         validation_fraction=0.1,
         n_iter_no_change=10,
         n_candidates=1,
+        n_stages=None,
         device="auto",
         warm_start=False,
         random_state=None,
@@ -278,6 +289,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.n_candidates = n_candidates
+        self.n_stages = n_stages
         self.device = device
         self.warm_start = warm_start
         self.random_state = random_state
@@ -406,6 +418,23 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             )
         return self.quantizer_.n_tokens_
 
+    def _quantizer(self):
+        """The fitted quantiser, with as many stages as `n_stages` says."""
+        self._validate_later("n_stages")
+        if self.n_stages is None:
+            return self.quantizer_
+        if not hasattr(self.quantizer_, "n_stages"):
+            raise ValueError(
+                f"n_stages={self.n_stages}, but quantizer={self.quantizer_} has no "
+                "stages: set n_stages=None, or fit with a ResidualVectorQuantizer."
+            )
+        return copy.copy(self.quantizer_).set_params(n_stages=int(self.n_stages))
+
+    def _bit_cost(self):
+        """What a bit costs in a search, in the unit of the squared error of a block."""
+        weight = getattr(self.quantizer_, "rate_weight", 0.0)
+        return weight and weight * self.signal_power_ * self.block_size_
+
     @in_slices
     def transform(self, X):
         """Compress blocks to latents, or to tokens if there is a `quantizer`.
@@ -434,7 +463,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         check_is_fitted(self)
         self._validate_later("n_candidates", "device")
         X = validate_windows(self, X, reset=False)
-        quantizer, n_candidates = self.quantizer_, int(self.n_candidates)
+        quantizer, n_candidates = self._quantizer(), int(self.n_candidates)
         if quantizer is None and n_candidates > 1:
             raise ValueError(
                 f"n_candidates={n_candidates} searches tokens, and with quantizer=None "
@@ -443,7 +472,8 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         with overflow_explained(X, "scale it first, as with AmplitudeScaler."):
             if quantizer is None:
                 return encode(self.network_, X, self.device)
-            tokens = tokenize(self.network_, quantizer, X, n_candidates, self.device)
+            search = n_candidates, self.device, self._bit_cost()
+            tokens = tokenize(self.network_, quantizer, X, *search)
         return tokens.reshape(len(X), -1)
 
     def _clip_rates(self, X):
@@ -495,13 +525,13 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             X = validate_inverse(self, X, self._latent_shape())
             with overflow_explained(X, "are they latents of this network?"):
                 return decode(self.network_, X, self.device)
-        n_columns = self.quantizer_._tokens_per_window()
-        tokens = validate_tokens(X, self.n_tokens_, n_columns)
+        quantizer = self._quantizer()
+        tokens = validate_tokens(X, self.n_tokens_, quantizer._tokens_per_window())
         if self.codebook_ is not None:
             blocks = np.take(self.codebook_, tokens, axis=0)
         else:
             tokens = tokens.reshape(len(tokens), *self.row_shape_[:-1], -1)
-            blocks = decode_tokens(self.network_, self.quantizer_, tokens, self.device)
+            blocks = decode_tokens(self.network_, quantizer, tokens, self.device)
         return blocks.reshape(len(tokens), *self.row_shape_)
 
     def _latent_shape(self):
@@ -513,7 +543,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         is_search = self.n_candidates > 1 and not inverse
         if radius is None or is_search:
             return None
-        quantizer, n_coded = self.quantizer_, self.latent_dim_
+        quantizer, n_coded = self._quantizer(), self.latent_dim_
         if quantizer is not None:
             n_coded = quantizer.tokens_per_block(n_coded)
         sizes = self.block_size_, n_coded
@@ -534,11 +564,13 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         latent_shape = self._latent_shape()
         if self.quantizer_ is None:
             return latent_shape
-        return self.quantizer_._resize(latent_shape)
+        self.quantizer_._resize(latent_shape)
+        return (self._quantizer()._tokens_per_window(),)
 
     def _fingerprint_state(self):
-        names = "network_", "quantizer_", "row_shape_"
-        return {name: getattr(self, name) for name in names}
+        names = "network_", "row_shape_"
+        state = {name: getattr(self, name) for name in names}
+        return state | {"quantizer_": self._quantizer()}
 
     def get_feature_names_out(self, input_features=None):
         """Names of the tokens of a window, or of its latents, block after block.
@@ -555,7 +587,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         """
         check_is_fitted(self)
         if self.quantizer_ is not None:
-            names = self.quantizer_.get_feature_names_out()
+            names = self._quantizer().get_feature_names_out()
         else:
             n_latents = math.prod(self._latent_shape()[-2:])
             names = [f"latent{i}" for i in range(n_latents)]

@@ -6,11 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import KBinsDiscretizer
 
-from sktok import BinQuantizer, VectorQuantizer
+from sktok import BinQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from sktok._quantizers._bins import kmeans_edges
+from sktok.metrics import token_entropy
 
 values = arrays(
     st.sampled_from([np.float32, np.float64]),
@@ -413,3 +415,101 @@ def test_codes_do_not_depend_on_the_layout():
     np.testing.assert_array_equal(
         quantizer.transform(reversed_in_memory), quantizer.transform(X)
     )
+
+
+CODEBOOKS = [
+    VectorQuantizer(8, rate_weight=0.02, random_state=0),
+    ResidualVectorQuantizer(4, 3, random_state=0),
+    ResidualVectorQuantizer((8, 4), rate_weight=0.02, random_state=0),
+]
+
+
+@pytest.mark.parametrize("quantizer", CODEBOOKS, ids=repr)
+@settings(deadline=None, max_examples=30)
+@given(X=values)
+def test_laws_of_codebooks(quantizer, X):
+    quantizer = clone(quantizer).fit(X)
+    tokens = quantizer.transform(X)
+    n_stages = getattr(quantizer, "n_stages", 1)
+    assert tokens.shape == (len(X), X[0].size // X.shape[-1] * n_stages)
+    assert tokens.min() >= 0
+    assert tokens.max() < quantizer.n_tokens_ == len(quantizer.codes_)
+    by_row = [quantizer.transform(row[None]) for row in X]
+    np.testing.assert_array_equal(tokens, np.concatenate(by_row))
+    restored = quantizer.inverse_transform(tokens)
+    assert restored.shape == X.shape
+    assert restored.dtype == X.dtype
+    # Tensors give the same sums, rounded in another way.
+    quantize, dequantize = quantizer.tensor_functions(torch.device("cpu"))
+    found = quantize(torch.from_numpy(X[:, None]))
+    costs = quantizer._costs()
+
+    def total(tokens, restored):
+        bits = 0.0 if costs is None else costs[tokens].reshape(len(X), -1).sum(axis=1)
+        return ((restored - X).reshape(len(X), -1) ** 2).sum(axis=1) + bits
+
+    back = dequantize(found).numpy().reshape(X.shape)
+    found = found.numpy().reshape(len(X), -1)
+    largest = 1e-4 * (1 + np.square(X).sum())
+    np.testing.assert_allclose(
+        total(found, back), total(tokens, restored), rtol=1e-3, atol=largest
+    )
+
+
+def test_the_rate_weight_buys_bits_with_error(blocks):
+    """P. A. Chou et al., 1989: at equal entropy, the error is smaller."""
+
+    def rate_and_error(quantizer):
+        tokens = quantizer.fit_transform(blocks)
+        error = np.mean((quantizer.inverse_transform(tokens) - blocks) ** 2)
+        return token_entropy(tokens), error
+
+    found = [
+        rate_and_error(VectorQuantizer(64, rate_weight=weight, random_state=0))
+        for weight in (0.0, 1e-2, 3e-2, 1e-1)
+    ]
+    bits, errors = np.transpose(found)
+    assert (np.diff(bits) < 0).all()
+    assert (np.diff(errors) > 0).all()
+    n_codes = int(2 ** bits[2])
+    plain_bits, plain_error = rate_and_error(VectorQuantizer(n_codes, random_state=0))
+    assert plain_bits <= bits[2]
+    small = VectorQuantizer(n_codes + 1, random_state=0)
+    assert errors[2] < min(plain_error, rate_and_error(small)[1])
+
+
+def test_code_lengths_are_those_of_the_tokens(blocks):
+    quantizer = VectorQuantizer(64, rate_weight=1e-2, random_state=0)
+    tokens = quantizer.fit_transform(blocks)
+    assert quantizer.n_tokens_ < 64
+    counts = np.bincount(tokens.ravel(), minlength=quantizer.n_tokens_)
+    mean = np.average(quantizer.code_lengths_, weights=counts)
+    assert mean == pytest.approx(token_entropy(tokens), rel=0.01)
+    np.testing.assert_allclose(np.exp2(-quantizer.code_lengths_).sum(), 1, rtol=1e-6)
+
+
+def test_no_stage_makes_the_error_larger_and_tokens_of_stages_differ(blocks):
+    quantizer = ResidualVectorQuantizer((16, 8, 4), 3, random_state=0).fit(blocks)
+    tokens = quantizer.transform(blocks).reshape(-1, 3)
+    first = np.cumsum([0, *quantizer.stage_sizes_])
+    for stage in range(3):
+        assert first[stage] <= tokens[:, stage].min()
+        assert tokens[:, stage].max() < first[stage + 1]
+    errors = []
+    for n_stages in (1, 2, 3):
+        quantizer.set_params(n_stages=n_stages)
+        assert quantizer.n_tokens_ == 28
+        tokens = quantizer.transform(blocks)
+        assert tokens.shape[1] == n_stages * blocks.shape[1]
+        errors.append(np.mean((quantizer.inverse_transform(tokens) - blocks) ** 2))
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_stages_that_do_not_exist_are_named(blocks):
+    quantizer = ResidualVectorQuantizer(4, random_state=0).fit(blocks)
+    with pytest.raises(ValueError, match="n_stages=3 after a fit with 2: lower it"):
+        quantizer.set_params(n_stages=3).transform(blocks)
+    with pytest.raises(ValueError, match="give as many numbers as stages"):
+        ResidualVectorQuantizer((4, 4), 3).fit(blocks)
+    with pytest.raises(ValueError, match="expected an int of at least 2 for each"):
+        ResidualVectorQuantizer((4, 1)).fit(blocks)

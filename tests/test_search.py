@@ -5,8 +5,13 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from sktok import BinQuantizer, ConvAETokenizer, VectorQuantizer
-from sktok._torch.search import search_tokens
+from sktok import (
+    BinQuantizer,
+    ConvAETokenizer,
+    ResidualVectorQuantizer,
+    VectorQuantizer,
+)
+from sktok._torch.search import functions_of_codes, search_tokens
 from sktok.metrics import reconstruct
 from sktok.networks import ContextualAutoencoder
 
@@ -15,6 +20,7 @@ QUANTIZERS = [
     BinQuantizer(16),
     BinQuantizer((4, 8)),
     BinQuantizer(16, strategy="quantile", centers="mean"),
+    ResidualVectorQuantizer(16),
 ]
 
 
@@ -75,10 +81,10 @@ def test_blocks_tried_at_once_are_as_good_as_one_by_one():
     with torch.inference_mode():
         latents = network.encode(windows)
         own = torch.cdist(latents, codes).argmin(-1, keepdim=True)
-        arguments = (network, codes, 5, windows, latents, own)
-        searched = search_tokens(*arguments)
+        others = 5, windows, latents, own
+        searched = search_tokens(network, functions_of_codes(codes), *others)
         assert (searched != own).any()
-        assert torch.equal(searched, one_by_one(*arguments))
+        assert torch.equal(searched, one_by_one(network, codes, *others))
 
 
 def test_a_network_without_a_reach_is_searched_block_by_block(blocks):

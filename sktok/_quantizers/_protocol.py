@@ -14,24 +14,11 @@ from sktok._estimator import (
     feature_names,
     names_by_lead,
 )
+from sktok._quantizers._codes import in_pieces
 from sktok._rows import BLOCKS, validate_tokens, validate_windows
 from sktok._sklearn_compat import WindowTransformerMixin, _fit_context
 
-_ROWS_AT_ONCE = 256
 _MOST_CODES = 2**20  # a larger table does not belong into memory
-
-
-def _in_pieces(function, values):
-    """Apply a function along the last axis to pieces of one shape.
-
-    Sums of products depend in their last bits on the number of rows.
-    """
-    rows = values.reshape(-1, values.shape[-1])
-    missing = -len(rows) % _ROWS_AT_ONCE
-    filled = np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
-    pieces = filled.reshape(-1, _ROWS_AT_ONCE, values.shape[-1])
-    outcome = np.concatenate(list(map(function, pieces)))
-    return outcome[: len(rows)].reshape(*values.shape[:-1], -1)
 
 
 class BaseQuantizer(FirstBatchMixin, WindowTransformerMixin, Estimator):
@@ -303,7 +290,34 @@ class BaseQuantizer(FirstBatchMixin, WindowTransformerMixin, Estimator):
         from sktok._torch.arrays import through_numpy
 
         functions = self.quantize, self.dequantize
-        return tuple(through_numpy(partial(_in_pieces, f), device) for f in functions)
+        return tuple(through_numpy(partial(in_pieces, f), device) for f in functions)
+
+    def search_functions(self, device):
+        """What a search for the tokens of a window needs.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where the tensors are.
+
+        Returns
+        -------
+        dequantize : callable
+            ``dequantize(tokens)`` restores latents of tokens of shape (..., windows,
+            blocks, tokens_per_block).
+        candidates : callable
+            ``candidates(latents, tokens, own, place, n)`` returns `n` tokens to try in
+            a place of each block, (windows, blocks, n): that of `own` first.
+        bits : callable or None
+            ``bits(tokens)`` returns the bits of each block, (..., windows, blocks),
+            which may depend on the block before. None if bits do not count.
+
+            The default makes them of `codes`, without bits.
+        """
+        from sktok._torch.arrays import as_tensor
+        from sktok._torch.search import functions_of_codes
+
+        return functions_of_codes(as_tensor(self.codes()).to(device))
 
     def export_functions(self):
         """`quantize` and `dequantize` as functions of tensors that ONNX can hold.

@@ -1,19 +1,29 @@
 """Vector quantisation: blocks or latents to the indices of codes and back."""
 
 import copy
-from numbers import Integral
+from functools import partial
+from numbers import Integral, Real
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import check_random_state
-from threadpoolctl import threadpool_limits
 
+from sktok._quantizers._codes import (
+    ARRAYS,
+    Backend,
+    cheapest,
+    entropy_constrained,
+    kmeans_codes,
+    require_float32_range,
+    some_of,
+    stage_by_stage,
+    sum_of_codes,
+    tensors,
+)
 from sktok._quantizers._protocol import BaseQuantizer
-from sktok._rows import LARGEST
+from sktok._quantizers._transitions import bits_of_tokens, learn_transitions
 from sktok._sklearn_compat import Interval
 
-_KMEANS_VECTORS = 200_000  # that a codebook is fitted to, drawn from all
-_START_VECTORS = 20_000  # that its start is chosen from
-_LARGEST_TO_SQUARE = 1e16  # in float32, and to sum
 # Weights of pulling latents to their codes, and codes to their latents. With none, the
 # latents drift away from the codebook and the error is 100 times as large; with half of
 # both it is 3 to 8 % larger.
@@ -22,23 +32,12 @@ _CODES_TO_LATENTS = 0.5
 _REVIVE_EVERY = 100  # batches
 _IDLE = 0.02  # a code is idle below this share of the mean use: 0.1 does harm
 _TINY = 1e-30  # keeps a distance above zero
-
-
-def kmeans_codes(vectors, n_codes, max_iter, random_state):
-    """Centres of k-means (which repeat if vectors are fewer), number of iterations."""
-    from sklearn.cluster import KMeans, kmeans_plusplus  # slow to import
-
-    vectors = vectors[random_state.permutation(len(vectors))[:_KMEANS_VECTORS]]
-    distinct = np.unique(vectors, axis=0)
-    if len(distinct) <= n_codes:
-        return np.resize(distinct, (n_codes, vectors.shape[1])), 1
-    largest = np.abs(vectors).max()  # squares of huge values would overflow
-    vectors = vectors / largest
-    some = vectors[: max(_START_VECTORS, 4 * n_codes)]
-    with threadpool_limits(1):  # sums in one order
-        start, _ = kmeans_plusplus(some, n_codes, random_state=random_state)
-        kmeans = KMeans(n_codes, init=start, n_init=1, max_iter=max_iter).fit(vectors)
-    return kmeans.cluster_centers_ * largest, kmeans.n_iter_
+_SHARE_DECAY = 0.98  # of the running shares of the codes, for each batch
+_RARE = 1e-7  # least share of a code, which keeps its length finite
+_LENGTH_ROUNDS = 5  # of choosing codes and counting them
+_LENGTH_VECTORS = 100_000  # in such a round, at most
+_N_STARTS = 4  # codes of a first stage to try; one has a 10 % larger error
+_RAMP = 500  # batches, at most, in which the cost of a bit grows to its full value
 
 
 class VectorQuantizer(BaseQuantizer):
@@ -48,11 +47,23 @@ class VectorQuantizer(BaseQuantizer):
     baseline tokenizer, which reads no neighbours; inside :class:`ConvAETokenizer` the
     codebook is trained together with the network.
 
+    With a `rate_weight`, codes are entropy-constrained: a frequent code, which costs
+    few bits, is preferred to a rare one that is slightly nearer. At equal entropy of
+    the tokens, the error is then smaller than with fewer codes.
+
     Parameters
     ----------
     n_codes : int, default=256
         Number of codes, which is the size of the vocabulary. If the training data have
-        fewer distinct vectors, each of them becomes a code, and codes repeat.
+        fewer distinct vectors, each of them becomes a code, and codes repeat. With a
+        `rate_weight`, codes that are not used are removed, so that the vocabulary is
+        smaller.
+
+    rate_weight : float, default=0.0
+        What a bit costs, as a share of the power of a vector (variance of the values
+        times dimensions). A vector then gets the code with the least sum of squared
+        distance and cost of its bits. 0 takes the nearest code. About 0.0005 suits
+        blocks of 10 samples of ECG inside a network, and larger weights lower rates.
 
     max_iter : int, default=100
         Maximum number of k-means iterations.
@@ -62,8 +73,16 @@ class VectorQuantizer(BaseQuantizer):
 
     Attributes
     ----------
-    codes_ : ndarray of shape (n_codes, dim)
+    codes_ : ndarray of shape (`n_tokens_`, dim)
         The codebook, in the dtype of the training data.
+
+    code_lengths_ : ndarray of shape (`n_tokens_`,)
+        Bits of each code: the negative logarithm of its share of the training vectors.
+        Only with a `rate_weight`.
+
+    bit_cost_ : float
+        What a bit costs, in the unit of the squared distance. Only with a
+        `rate_weight`.
 
     n_tokens_ : int
         Size of the vocabulary: tokens are in ``range(n_tokens_)``.
@@ -83,6 +102,7 @@ class VectorQuantizer(BaseQuantizer):
     See Also
     --------
     BinQuantizer : Ordered tokens.
+    ResidualVectorQuantizer : Several tokens for each vector.
     sktok.metrics.token_usage : Share of the codebook in use.
 
     Notes
@@ -93,12 +113,20 @@ class VectorQuantizer(BaseQuantizer):
 
     Inside a network, the gradient of the reconstruction reaches the codes and, straight
     through, the latents; each latent and its code are pulled towards each other; and
-    codes that are hardly used are moved to latents with a large error.
+    codes that are hardly used are moved to latents with a large error. With a
+    `rate_weight`, code lengths follow the running shares of the codes, and the cost of
+    a bit grows to its full value in the first 500 steps.
+
+    To choose a `rate_weight`, search over some, with
+    :func:`sktok.metrics.lowest_rate_within` for a given error.
 
     References
     ----------
     Y. Linde, A. Buzo and R. M. Gray, "An algorithm for vector quantizer design", IEEE
     Transactions on Communications 28(1):84-95, 1980.
+
+    P. A. Chou, T. Lookabaugh and R. M. Gray, "Entropy-constrained vector quantization",
+    IEEE Transactions on Acoustics, Speech, and Signal Processing 37(1):31-42, 1989.
 
     D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA
     2007.
@@ -121,14 +149,18 @@ class VectorQuantizer(BaseQuantizer):
 
     _parameter_constraints: dict = {
         "n_codes": [Interval(Integral, 2, None, closed="left")],
+        "rate_weight": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
 
     trained_arrays = ("codes_",)
 
-    def __init__(self, n_codes=256, *, max_iter=100, random_state=None):
+    def __init__(
+        self, n_codes=256, *, rate_weight=0.0, max_iter=100, random_state=None
+    ):
         self.n_codes = n_codes
+        self.rate_weight = rate_weight
         self.max_iter = max_iter
         self.random_state = random_state
 
@@ -136,6 +168,24 @@ class VectorQuantizer(BaseQuantizer):
     def n_tokens_(self):
         """Size of the vocabulary: tokens are in ``range(n_tokens_)``."""
         return len(self.codes_)
+
+    # ResidualVectorQuantizer has several stages.
+
+    def _sizes(self):
+        """Number of codes to learn in each stage."""
+        return [int(self.n_codes)]
+
+    def _stages(self):
+        """The codes of each stage that is in use."""
+        return [slice(0, len(self.codes_))]
+
+    def _set_codes(self, codebooks):
+        """Set the codes of each stage."""
+        self.codes_ = np.concatenate(codebooks)
+
+    def _sum_of_stages(self, codes, training):
+        """Sum codes (windows, blocks, n_stages, dim) over the stages."""
+        return codes.sum(-2)
 
     def learn(self, values):
         """Learn the codebook by k-means.
@@ -150,30 +200,88 @@ class VectorQuantizer(BaseQuantizer):
         ValueError
             If values exceed the range of float32.
         """
-        _require_float32_range(values)
-        vectors = values.reshape(-1, values.shape[-1])
-        random_state = check_random_state(self.random_state)
-        codes, self.n_iter_ = kmeans_codes(
-            vectors, int(self.n_codes), self.max_iter, random_state
+        require_float32_range(values)
+        self._set_bit_cost(values)
+        left, random_state = _vectors(values), check_random_state(self.random_state)
+        codebooks, self.n_iter_ = [], 0
+        for n_codes in self._sizes():
+            codes = self._learn_stage(left, n_codes, codebooks, random_state)
+            codebooks.append(codes.astype(values.dtype, copy=False))
+            if len(codebooks) < len(self._sizes()):
+                left = left - codes[cheapest(left, codes)]
+        self._set_codes(codebooks)
+        if self.rate_weight > 0:
+            self._learn_lengths(values)
+
+    def _learn_stage(self, left, n_codes, before, random_state):
+        """The codes of a stage, learned from what the stages before have left."""
+        is_first = not before
+        codes, n_iter = kmeans_codes(
+            left, n_codes if is_first else n_codes - 1, self.max_iter, random_state
         )
-        self.codes_ = codes.astype(values.dtype, copy=False)
+        if not is_first:  # a vector may be left as it is
+            codes = np.concatenate([np.zeros_like(codes[:1]), codes])
+        self.n_iter_ += n_iter
+        if self.rate_weight > 0:
+            some = some_of(left, random_state)
+            codes, n_iter = entropy_constrained(
+                some, codes, self.bit_cost_, self.max_iter
+            )
+            self.n_iter_ += n_iter
+        return codes
+
+    def _set_bit_cost(self, values):
+        if self.rate_weight > 0:
+            power = float(values.var(dtype=np.float64)) * values.shape[-1]
+            self.bit_cost_ = float(self.rate_weight) * power
+
+    def _learn_lengths(self, values):
+        """Learn the code lengths from values, and remove codes that are not used.
+
+        The lengths depend on the codes that are chosen, and these on the lengths: both
+        are computed in turns, on some of the vectors and at last on all of them.
+        Returns the tokens of the values.
+        """
+        from sktok._torch.arrays import as_tensor
+        from sktok._torch.guard import unaffected
+
+        vectors = values.reshape(-1, values.shape[-1])
+        some = some_of(vectors, check_random_state(self.random_state))
+        self.code_lengths_ = np.zeros(len(self.codes_))
+        for chosen_from in [*[some[:_LENGTH_VECTORS]] * _LENGTH_ROUNDS, vectors]:
+            quantize, _ = self.tensor_functions("cpu")
+            with unaffected():
+                tokens = quantize(as_tensor(chosen_from)).numpy()
+            counts = np.bincount(tokens.ravel(), minlength=len(self.codes_))
+            self.code_lengths_ = np.log2(len(tokens) / np.maximum(counts, 0.5))
+        used = counts > 0
+        self.code_lengths_ = self.code_lengths_[used]
+        stages = self._stages()
+        self._set_codes([self.codes_[stage][used[stage]] for stage in stages])
+        tokens = (np.cumsum(used) - 1)[tokens]
+        return tokens.reshape(*values.shape[:-1], -1)
+
+    def _choose(self, backend, values, codes, costs):
+        """Tokens of values, (n_values, dim) -> (n_values, n_stages)."""
+        stages = self._stages()
+        return stage_by_stage(backend, values, codes, stages, costs, _N_STARTS)
+
+    def _costs(self):
+        """What the bits of each code cost, in the unit of the squared distance."""
+        if not hasattr(self, "code_lengths_"):
+            return None
+        return self.bit_cost_ * self.code_lengths_
 
     def quantize(self, values):
-        from sklearn.metrics import pairwise_distances_argmin  # slow to import
-
-        _require_float32_range(values)
-        # One order in memory, because the last bits depend on it.
-        vectors = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
-        if max(np.abs(vectors).max(), np.abs(self.codes_).max()) > _LARGEST_TO_SQUARE:
-            vectors = vectors.astype(np.float64)
-        tokens = pairwise_distances_argmin(vectors, self.codes_.astype(vectors.dtype))
-        return tokens.astype(np.int64, copy=False).reshape(*values.shape[:-1], 1)
+        require_float32_range(values)
+        tokens = self._choose(ARRAYS, _vectors(values), self.codes_, self._costs())
+        return tokens.reshape(*values.shape[:-1], -1)
 
     def dequantize(self, tokens):
-        return np.take(self.codes_, tokens[..., 0], axis=0)
+        return sum_of_codes(tokens, self.codes_)
 
     def tokens_per_block(self, dim):
-        return 1
+        return len(self._stages())
 
     def latent_dim_for(self, block_size):
         return block_size
@@ -182,88 +290,183 @@ class VectorQuantizer(BaseQuantizer):
         return self.codes_
 
     def start_training(self, latents, *, limits, max_steps, seed, earlier):
-        if getattr(earlier, "n_codes", None) == self.n_codes:
-            vars(self).update(copy.deepcopy(vars(earlier)))
+        if type(earlier) is type(self) and earlier._sizes() == self._sizes():
+            known = copy.deepcopy(vars(earlier))
         else:
             if self.random_state is None:
                 self.random_state = seed
-            self.fit(latents)
-        return {
+            # The rate counts only when the network is trained.
+            known = vars(clone(self).set_params(rate_weight=0.0).fit(latents))
+        vars(self).update(known, rate_weight=self.rate_weight)
+        state = {
             "power": max(float(latents.var()), float(np.finfo(np.float32).tiny)),
             "n_batches": max_steps // 2,  # idle codes move in the first half only
             "uses": np.zeros(self.n_tokens_, dtype=np.float32),
         }
+        if self.rate_weight > 0:
+            self._set_bit_cost(latents)
+            state |= self._start_shares(max_steps)
+        return state
+
+    def _start_shares(self, max_steps):
+        """State of the running shares of the codes; at first all cost the same."""
+        n_ramp = max(1, min(_RAMP, max_steps // 4))
+        if hasattr(self, "code_lengths_"):  # of an earlier fit
+            shares, n_updates = 2.0**-self.code_lengths_, n_ramp
+        else:
+            sizes = [stage.stop - stage.start for stage in self._stages()]
+            shares, n_updates = np.repeat(1 / np.array(sizes), sizes), 0
+        shares = shares.astype(np.float32)
+        return {"shares": shares, "n_ramp": n_ramp, "n_updates": n_updates}
 
     def bottleneck(self, latents, training):
-        from sktok._torch.nearest import nearest
         from sktok._torch.sums import mean_by_window
 
-        values = latents.detach().flatten(0, -2)
-        tokens = nearest(values, training.codes_.detach())
-        codes = training.codes_[tokens.view(latents.shape[:-1])]
-        to_codes = mean_by_window((latents - codes.detach()).square())
-        to_latents = mean_by_window((codes - latents.detach()).square())
+        values, codes = latents.detach().flatten(0, -2), training.codes_.detach()
+        costs = self._running_costs(training)
+        tokens = self._choose(tensors(), values, codes, costs)
+        chosen = training.codes_[tokens.view(*latents.shape[:-1], -1)]
+        chosen = self._sum_of_stages(chosen, training)
+        to_codes = mean_by_window((latents - chosen.detach()).square())
+        to_latents = mean_by_window((chosen - latents.detach()).square())
         penalty = _LATENTS_TO_CODES * to_codes + _CODES_TO_LATENTS * to_latents
-        quantized = codes + (latents - latents.detach())
-        if training.training and training.n_batches > 0:
-            training.n_batches -= 1
-            training.uses += tokens.bincount(minlength=self.n_tokens_)
-            if training.n_batches % _REVIVE_EVERY == 0:
-                self._revive(values, tokens, training)
+        quantized = chosen + (latents - latents.detach())
+        if training.training:
+            self._count(values, tokens, training)
         return quantized, penalty / training.power
 
-    def _revive(self, values, tokens, training):
+    def _running_costs(self, training):
+        """The costs of the codes by their running shares."""
+        if self.rate_weight == 0:
+            return None
+        ramp = min(1.0, training.n_updates / training.n_ramp)
+        return -ramp * self.bit_cost_ * training.shares.clamp(min=_RARE).log2()
+
+    def _count(self, values, tokens, training):
+        """Update what depends on how often codes are used, and move idle codes."""
+        counts = tokens.flatten().bincount(minlength=len(training.codes_))
+        if self.rate_weight > 0:
+            shares = counts / len(tokens)
+            training.shares.mul_(_SHARE_DECAY).add_(shares, alpha=1 - _SHARE_DECAY)
+            training.n_updates += 1
+        if training.n_batches > 0:
+            training.n_batches -= 1
+            training.uses += counts
+            if training.n_batches % _REVIVE_EVERY == 0:
+                self._revive(values, tokens, training)
+
+    def _revive(self, left, tokens, training):
         """Move codes that were hardly used to latents, by their distance."""
+        import torch
+
         codes = training.codes_.detach()
-        idle = (training.uses < _IDLE * training.uses.mean()).nonzero()[:, 0]
-        if len(idle):
-            distance = (values - codes[tokens]).square().sum(1).cpu() + _TINY
-            chosen = distance.multinomial(
-                len(idle), replacement=True, generator=training.generator
-            )
-            training.replace_rows("codes_", idle, values[chosen.to(values.device)])
+        idle, moved_to = [], []
+        for stage, chosen in zip(self._stages(), tokens.unbind(-1), strict=True):
+            uses, after = training.uses[stage], left - codes[chosen]
+            rows = (uses < _IDLE * uses.mean()).nonzero()[:, 0]
+            if len(rows):
+                distance = after.square().sum(1).cpu() + _TINY
+                drawn = distance.multinomial(
+                    len(rows), replacement=True, generator=training.generator
+                )
+                idle.append(stage.start + rows)
+                moved_to.append(left[drawn.to(left.device)])
+                if self.rate_weight > 0:  # otherwise they would stay too expensive
+                    training.shares[idle[-1]] = _IDLE / len(uses)
+            left = after
+        if idle:
+            training.replace_rows("codes_", torch.cat(idle), torch.cat(moved_to))
         training.uses.zero_()
 
-    def tensor_functions(self, device):
-        from sktok._torch.arrays import as_tensor
-        from sktok._torch.nearest import nearest
+    def finish_training(self, encode):
+        if self.rate_weight > 0:
+            tokens = self._learn_lengths(encode())
+            random_state = check_random_state(self.random_state)
+            self.code_classes_, self.class_lengths_, self.lengths_in_class_ = (
+                learn_transitions(tokens, self._stages(), random_state)
+            )
 
-        codes = as_tensor(self.codes_).to(device)
+    def tensor_functions(self, device):
+        codes, costs = self._tensors(device)
 
         def quantize(x):
-            return nearest(x.flatten(0, -2), codes).view(*x.shape[:-1], 1)
+            tokens = self._choose(tensors(), x.flatten(0, -2), codes, costs)
+            return tokens.view(*x.shape[:-1], -1)
 
-        return quantize, lambda tokens: codes[tokens[..., 0]]
+        return quantize, partial(sum_of_codes, codes=codes)
+
+    def _tensors(self, device):
+        """The codes and their costs, or None if there are none."""
+        from sktok._torch.arrays import as_tensor
+
+        codes, costs = as_tensor(self.codes_).to(device), self._costs()
+        if costs is not None:
+            costs = as_tensor(costs.astype(self.codes_.dtype)).to(device)
+        return codes, costs
+
+    def search_functions(self, device):
+        from sktok._torch.arrays import as_tensor
+        from sktok._torch.search import nearest_tokens
+
+        codes, costs = self._tensors(device)
+        stages, bits = self._stages(), None
+
+        def candidates(latents, tokens, own, place, n):
+            others = sum_of_codes(tokens, codes) - codes[tokens[..., place]]
+            left = latents if len(stages) == 1 else latents - others
+            stage = stages[place]
+            own = own if len(stages) == 1 else tokens
+            own = own[..., place] - stage.start
+            cost = None if costs is None else costs[stage]
+            return stage.start + nearest_tokens(left, codes[stage], own, n, cost)
+
+        if costs is not None:
+            model = self.code_classes_, self.class_lengths_, self.lengths_in_class_
+            bits = partial(bits_of_tokens, *[as_tensor(x).to(device) for x in model])
+        return partial(sum_of_codes, codes=codes), candidates, bits
 
     def export_functions(self):
         import torch
+        from torch.nn.functional import embedding, linear
 
         from sktok._torch.arrays import as_tensor
 
-        codes = as_tensor(self.codes_)
-        # Squares of a signal far from zero would drown the differences.
-        center = codes.mean(0)
-        centered = codes - center
-        factors, squares = -2 * centered.float(), centered.square().sum(1).float()
-        codes, center = codes.float(), center.float()
+        codes, costs = as_tensor(self.codes_), self._costs()
+        costs = costs if costs is None else as_tensor(costs)
+
+        def distances(x, codes, costs):
+            # Squares of a signal far from zero would drown the differences.
+            center = codes.mean(0)
+            centered = codes - center
+            squares = centered.square().sum(1)
+            if costs is not None:
+                squares = squares + costs
+            x = x.float() - center.float()
+            return linear(x, -2 * centered.float(), squares.float())
+
+        def nearest(x, codes, costs):
+            return distances(x, codes, costs).argmin(-1)
+
+        def several_nearest(x, codes, costs, n):
+            return distances(x, codes, costs).topk(n, largest=False)[1]
+
+        backend = Backend(torch, nearest, several_nearest)
 
         def quantize(x):
-            distance = torch.nn.functional.linear(x - center, factors, squares)
-            return distance.argmin(-1, keepdim=True)
+            return self._choose(backend, x, codes, costs)
 
         def dequantize(tokens):
-            return torch.nn.functional.embedding(tokens[..., 0], codes)
+            stages = tokens.unbind(-1)
+            return sum(embedding(stage, codes.float()) for stage in stages)
 
         return quantize, dequantize
 
     def _fingerprint_state(self):
-        return {"codes_": self.codes_}
+        state = {"codes_": self.codes_}
+        if hasattr(self, "code_lengths_"):
+            state["costs"] = self._costs()
+        return state
 
 
-def _require_float32_range(values):
-    largest = max(values.max(), -values.min())
-    if largest > LARGEST:
-        raise ValueError(
-            f"X has values up to {largest:.3g} in magnitude, more than float32 can "
-            "hold: scale it first, as with AmplitudeScaler."
-        )
+def _vectors(values):
+    return values.reshape(-1, values.shape[-1])

@@ -302,6 +302,7 @@ def collect_result(trainer, latent_dim, X, device):
     return {
         "block_size_": X.shape[-1],
         "latent_dim_": latent_dim,
+        "signal_power_": trainer.power.item(),
         "loss_curve_": trainer.losses,
         "validation_loss_curve_": list(trainer.validation_losses.values()),
         "validation_steps_": list(trainer.validation_losses),

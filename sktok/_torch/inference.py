@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from sktok._torch.arrays import as_blocks, as_tensor
+from sktok._torch.arrays import as_blocks
 from sktok._torch.device import resolve_device
 from sktok._torch.guard import unaffected
 from sktok._torch.nearest import require_finite
@@ -109,13 +109,13 @@ def _collision_free_factor(distinct):
 
 
 @unaffected()
-def tokenize(network, quantizer, X, n_candidates=1, device="cpu"):
+def tokenize(network, quantizer, X, n_candidates=1, device="cpu", bit_cost=0.0):
     """Tokens of blocks: (…, block_size) to (…, tokens_per_block) of int64."""
     device = resolve_device(device)
     network = for_inference(network, device)
     quantize, _ = quantizer.tensor_functions(device)
     if n_candidates > 1:
-        codes = as_tensor(quantizer.codes()).to(device)
+        functions = quantizer.search_functions(device)
 
     def tokens_of(x):
         latents = require_finite(_run(network, "encode", x))
@@ -126,7 +126,9 @@ def tokenize(network, quantizer, X, n_candidates=1, device="cpu"):
         x = _filled(x, _chunk_size(x.shape[1], device, n_candidates))
         latents = require_finite(network.encode(x))
         tokens = quantize(latents)
-        tokens = search_tokens(network, codes, n_candidates, x, latents, tokens)
+        tokens = search_tokens(
+            network, functions, n_candidates, x, latents, tokens, bit_cost
+        )
         return tokens[:n_windows]
 
     if n_candidates == 1:

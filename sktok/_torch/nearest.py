@@ -12,7 +12,7 @@ _CODES_AT_ONCE = 256
 _ROWS_AT_ONCE = 256  # on the CPU, whose caches then hold the distances
 
 
-def distances(values, codes):
+def distances(values, codes, costs=None):
     """Squared distance of each value to each code, without the value's own square.
 
     Parameters
@@ -23,15 +23,18 @@ def distances(values, codes):
     codes : torch.Tensor of shape (n_codes, dim)
         Codebook.
 
+    costs : torch.Tensor of shape (n_codes,) or None, default=None
+        Is added to the squared distance of each code.
+
     Returns
     -------
     torch.Tensor of shape (n_values, n_codes)
         Distances minus a number that is constant in each row.
     """
-    return with_ones(values) @ _factors(codes).T
+    return with_ones(values) @ _factors(codes, costs).T
 
 
-def nearest(values, codes):
+def nearest(values, codes, costs=None):
     """Index of the nearest code of each value; the first one of equally near codes.
 
     Parameters
@@ -41,6 +44,9 @@ def nearest(values, codes):
 
     codes : torch.Tensor of shape (n_codes, dim)
         Codebook.
+
+    costs : torch.Tensor of shape (n_codes,) or None, default=None
+        Is added to the squared distance of each code.
 
     Returns
     -------
@@ -53,28 +59,47 @@ def nearest(values, codes):
         If a distance is not finite.
     """
     find = _nearest_on_cpu if values.device.type == "cpu" else _nearest
-    values = with_ones(values)
-    lowest, index = find(values, codes[:_CODES_AT_ONCE])
+    values, factors = with_ones(values), _factors(codes, costs)
+    lowest, index = find(values, factors[:_CODES_AT_ONCE])
     for start in range(_CODES_AT_ONCE, len(codes), _CODES_AT_ONCE):
-        here_lowest, here = find(values, codes[start : start + _CODES_AT_ONCE])
+        here_lowest, here = find(values, factors[start : start + _CODES_AT_ONCE])
         index = torch.where(here_lowest < lowest, start + here, index)
         lowest = torch.minimum(here_lowest, lowest)
     require_finite(lowest)
     return index
 
 
-def _nearest(values, codes):
+def several_nearest(values, codes, costs, n):
+    """Indices of the `n` nearest codes of each value: (n_values, n)."""
+    # All products have the same number of rows, on which the order of sums depends.
+    missing = -len(values) % _ROWS_AT_ONCE
+    pieces = F.pad(values, (0, 0, 0, missing)).split(_ROWS_AT_ONCE)
+    found = [_several(distances(piece, codes, costs), n) for piece in pieces]
+    return torch.cat(found)[: len(values)]
+
+
+def _several(table, n):
+    """Columns of the `n` smallest numbers in each row of a table, which it changes."""
+    if table.device.type != "cpu":
+        return table.topk(n, largest=False)[1]
+    found, by_numpy = table.new_empty(len(table), n, dtype=torch.int64), table.numpy()
+    for column in found.numpy().T:  # quicker than topk for a few columns
+        column[:] = by_numpy.argmin(1)
+        np.put_along_axis(by_numpy, column[:, np.newaxis], np.inf, 1)
+    return found
+
+
+def _nearest(values, factors):
     """The smallest distance of each value, and the index of its code."""
-    return (values @ _factors(codes).T).min(1)
+    return (values @ factors.T).min(1)
 
 
-def _nearest_on_cpu(values, codes):
+def _nearest_on_cpu(values, factors):
     """`_nearest`, for which numpy takes a seventh of the time.
 
     All products have the same number of rows, on which the order of sums depends.
     """
-    factors = _factors(codes).T
-    table = values.new_empty(_ROWS_AT_ONCE, len(codes))  # of distances
+    table = values.new_empty(_ROWS_AT_ONCE, len(factors))  # of distances
     by_numpy, rows = table.numpy(), np.arange(_ROWS_AT_ONCE)
     lowest, index = values.new_empty(len(values)), np.empty(len(values), np.int64)
     for start in range(0, len(values), _ROWS_AT_ONCE):
@@ -82,16 +107,17 @@ def _nearest_on_cpu(values, codes):
         n_rows = len(piece)
         if n_rows < _ROWS_AT_ONCE:
             piece = F.pad(piece, (0, 0, 0, _ROWS_AT_ONCE - n_rows))
-        torch.mm(piece, factors, out=table)
+        torch.mm(piece, factors.T, out=table)
         found = by_numpy.argmin(1)[:n_rows]
         index[start : start + n_rows] = found
         lowest.numpy()[start : start + n_rows] = by_numpy[rows[:n_rows], found]
     return lowest, torch.from_numpy(index)
 
 
-def _factors(codes):
+def _factors(codes, costs):
     """Weights that turn values, followed by a one, into distances from codes."""
-    return with_bias(-2 * codes, codes.square().sum(1))
+    squares = codes.square().sum(1)
+    return with_bias(-2 * codes, squares if costs is None else squares + costs)
 
 
 def require_finite(values):

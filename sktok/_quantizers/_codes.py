@@ -1,0 +1,232 @@
+"""Codebooks: how they are learned from vectors, and the code of each vector."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from sktok._rows import LARGEST
+
+_KMEANS_VECTORS = 200_000  # that a codebook is fitted to, drawn from all
+_START_VECTORS = 20_000  # that its start is chosen from
+_ROWS_AT_ONCE = 256
+_LARGEST_TO_SQUARE = 1e16  # in float32, and to sum
+_SMALL_GAIN = 1e-4  # relative decrease of the objective that ends the iterations
+
+
+def kmeans_codes(vectors, n_codes, max_iter, random_state):
+    """Centres of k-means (which repeat if vectors are fewer), number of iterations."""
+    from sklearn.cluster import KMeans, kmeans_plusplus  # slow to import
+
+    vectors = some_of(vectors, random_state)
+    distinct = np.unique(vectors, axis=0)
+    if len(distinct) <= n_codes:
+        return np.resize(distinct, (n_codes, vectors.shape[1])), 1
+    largest = np.abs(vectors).max()  # squares of huge values would overflow
+    vectors = vectors / largest
+    some = vectors[: max(_START_VECTORS, 4 * n_codes)]
+    with threadpool_limits(1):  # sums in one order
+        start, _ = kmeans_plusplus(some, n_codes, random_state=random_state)
+        kmeans = KMeans(n_codes, init=start, n_init=1, max_iter=max_iter).fit(vectors)
+    return kmeans.cluster_centers_ * largest, kmeans.n_iter_
+
+
+def entropy_constrained(vectors, codes, bit_cost, max_iter):
+    """Codes that minimise squared distance and rate, and the number of iterations.
+
+    Lloyd's iterations with the cost of the code lengths (P. A. Chou et al., 1989). They
+    end when the objective hardly decreases. Codes that are not used are removed.
+    """
+    lengths, best = np.full(len(codes), np.log2(len(codes))), np.inf
+    n_iter = 0
+    while n_iter < max_iter:
+        n_iter += 1
+        tokens = cheapest(vectors, codes, bit_cost * lengths)
+        error = np.square(vectors - codes[tokens]).sum(axis=1).mean()
+        objective = error + bit_cost * lengths[tokens].mean()
+        tokens, counts = np.unique(tokens, return_inverse=True, return_counts=True)[1:]
+        order, starts = np.argsort(tokens, kind="stable"), np.cumsum(counts) - counts
+        sums = np.add.reduceat(vectors[order], starts, axis=0, dtype=np.float64)
+        codes = (sums / counts[:, np.newaxis]).astype(codes.dtype)
+        lengths = code_lengths(counts)
+        if objective >= best * (1 - _SMALL_GAIN):
+            break
+        best = objective
+    return codes, n_iter
+
+
+def some_of(vectors, random_state):
+    """At most 200,000 of the vectors, in random order."""
+    return vectors[random_state.permutation(len(vectors))[:_KMEANS_VECTORS]]
+
+
+def code_lengths(counts):
+    """Ideal code lengths in bits, from the number of uses of each code."""
+    return np.log2(counts.sum() / counts)
+
+
+def cheapest(vectors, codes, costs=None):
+    """Index of the code with the least squared distance plus cost.
+
+    Parameters
+    ----------
+    vectors : ndarray of float, shape (n_vectors, dim)
+        Vectors.
+
+    codes : ndarray of float, shape (n_codes, dim)
+        Codebook.
+
+    costs : ndarray of float, shape (n_codes,), or None, default=None
+        Is added to the squared distance of each code.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_vectors,)
+        Indices; the first one of equals.
+    """
+    from sklearn.metrics import pairwise_distances_argmin  # slow to import
+
+    tokens = pairwise_distances_argmin(*_with_costs(vectors, codes, costs))
+    return tokens.astype(np.int64, copy=False)
+
+
+def _with_costs(vectors, codes, costs):
+    """Vectors and codes, with costs as the squares of one more coordinate."""
+    dtype = vectors.dtype
+    if max(np.abs(vectors).max(), np.abs(codes).max()) > _LARGEST_TO_SQUARE:
+        dtype = np.float64
+    if costs is not None:
+        vectors = np.column_stack([vectors, np.zeros(len(vectors))])
+        codes = np.column_stack([codes, np.sqrt(costs - costs.min())])
+    # One order in memory, because the last bits depend on it.
+    return [np.ascontiguousarray(x, dtype) for x in (vectors, codes)]
+
+
+def several_cheapest(vectors, codes, costs, n):
+    """Indices of the `n` codes with the least sums: (n_vectors, n)."""
+    codes = codes.astype(np.float64)
+    squares = np.square(codes).sum(axis=1) + (0.0 if costs is None else costs)
+
+    def of_piece(piece):
+        table = squares - 2 * piece.astype(np.float64) @ codes.T
+        found = np.empty((len(piece), n), np.int64)
+        for column in found.T:
+            column[:] = table.argmin(axis=1)
+            np.put_along_axis(table, column[:, np.newaxis], np.inf, axis=1)
+        return found
+
+    return in_pieces(of_piece, vectors)
+
+
+def in_pieces(function, values):
+    """Apply a function along the last axis to pieces of one shape.
+
+    Sums of products depend in their last bits on the number of rows.
+    """
+    rows = values.reshape(-1, values.shape[-1])
+    missing = -len(rows) % _ROWS_AT_ONCE
+    filled = np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)])
+    pieces = filled.reshape(-1, _ROWS_AT_ONCE, values.shape[-1])
+    outcome = np.concatenate(list(map(function, pieces)))
+    return outcome[: len(rows)].reshape(*values.shape[:-1], -1)
+
+
+class Backend(NamedTuple):
+    """What `stage_by_stage` needs of numpy or torch."""
+
+    namespace: ModuleType
+    nearest: Callable  # of (values, codes, costs)
+    several_nearest: Callable  # of (values, codes, costs, n)
+
+
+ARRAYS = Backend(np, cheapest, several_cheapest)
+
+
+def tensors():
+    """The `Backend` of torch."""
+    import torch
+
+    from sktok._torch.nearest import nearest, several_nearest
+
+    return Backend(torch, nearest, several_nearest)
+
+
+def stage_by_stage(backend, values, codes, stages, costs=None, n_starts=1):
+    """Tokens of values: each stage encodes what the stages before have left.
+
+    The nearest code of the first stage is not always the best start. Several are tried,
+    and the one with the least sum of squared error and costs is kept.
+
+    Parameters
+    ----------
+    backend : Backend
+        `ARRAYS` or ``tensors()``.
+
+    values : ndarray or torch.Tensor of shape (…, dim)
+        Values; of two axes for the backends of this module.
+
+    codes : ndarray or torch.Tensor of shape (n_tokens, dim)
+        The codes of all stages.
+
+    stages : list of slice
+        The codes of each stage.
+
+    costs : ndarray or torch.Tensor of shape (n_tokens,), or None, default=None
+        Is added to the squared distance of each code.
+
+    n_starts : int, default=1
+        Number of codes of the first stage to try.
+
+    Returns
+    -------
+    ndarray or torch.Tensor of int64, shape (…, n_stages)
+        Tokens.
+    """
+    xp, (first, *others) = backend.namespace, stages
+
+    def of(stage):
+        return codes[stage], None if costs is None else costs[stage]
+
+    n_starts = min(n_starts, first.stop) if others else 1
+    if n_starts == 1:
+        starts = [backend.nearest(values, *of(first))]
+    else:
+        found = backend.several_nearest(values, *of(first), n_starts)
+        starts = [found[..., start] for start in range(n_starts)]
+    best = None
+    for start in starts:
+        tokens, left = [start], values - codes[start] if others else None
+        for stage in others:
+            tokens.append(stage.start + backend.nearest(left, *of(stage)))
+            left = left - codes[tokens[-1]]
+        tokens = xp.stack(tokens, -1)
+        if n_starts == 1:
+            return tokens
+        total = (left**2).sum(-1)
+        if costs is not None:
+            total = total + costs[tokens].sum(-1)
+        if best is None:
+            best, least = tokens, total
+        best = xp.where((total < least)[..., None], tokens, best)
+        least = xp.minimum(least, total)
+    return best
+
+
+def sum_of_codes(tokens, codes):
+    """Add up the codes of each block: (…, n_stages) -> (…, dim)."""
+    total = codes[tokens[..., 0]]
+    for stage in range(1, tokens.shape[-1]):
+        total = total + codes[tokens[..., stage]]
+    return total
+
+
+def require_float32_range(values):
+    """Raise `ValueError` if values exceed the range of float32."""
+    largest = max(values.max(), -values.min())
+    if largest > LARGEST:
+        raise ValueError(
+            f"X has values up to {largest:.3g} in magnitude, more than float32 can "
+            "hold: scale it first, as with AmplitudeScaler."
+        )

@@ -1,0 +1,181 @@
+"""Residual vector quantisation: several tokens for a block, coarse to fine."""
+
+from numbers import Integral
+
+import numpy as np
+
+from sktok._quantizers._vector import VectorQuantizer
+from sktok._sklearn_compat import Interval
+
+# Share of the windows of a batch that are restored from the first stages alone. With
+# none, a tokenizer of fewer stages has a large error.
+_FEWER_STAGES = 0.25
+
+
+class ResidualVectorQuantizer(VectorQuantizer):
+    """Residual vector quantisation: a block becomes several tokens, coarse to fine.
+
+    The first stage is a codebook as that of :class:`VectorQuantizer`. Each further
+    stage has a codebook for what the stages before it have left. A block is restored as
+    the sum of its codes. Two codebooks of 256 codes give as many sums as a codebook of
+    65,536, which is too large to learn.
+
+    The stages have tokens of their own: those of the second stage follow those of the
+    first. The first code of a further stage starts at zero, which leaves a block as the
+    stages before have restored it. With a `rate_weight`, most blocks of ECG get this
+    code, and only steep ones pay for the bits of another one.
+
+    Parameters
+    ----------
+    n_codes : int or tuple of int, default=256
+        Number of codes in each stage.
+
+    n_stages : int, default=2
+        Number of stages, which is the number of tokens for each block. May be lowered
+        after `fit`: the first stages alone restore a block more coarsely. Inside
+        :class:`ConvAETokenizer`, set its parameter `n_stages` instead.
+
+    rate_weight : float, default=0.0
+        What a bit costs, as in :class:`VectorQuantizer`.
+
+    max_iter : int, default=100
+        Maximum number of k-means iterations in each stage.
+
+    random_state : int, RandomState instance or None, default=None
+        Seeds k-means.
+
+    Attributes
+    ----------
+    codes_ : ndarray of shape (`n_tokens_`, dim)
+        The codes of all stages, one stage after the other, in the dtype of the training
+        data. Token `i` stands for ``codes_[i]``.
+
+    stage_sizes_ : tuple of int
+        Number of codes in each stage.
+
+    code_lengths_ : ndarray of shape (`n_tokens_`,)
+        Bits of each code, as in :class:`VectorQuantizer`. Only with a `rate_weight`.
+
+    bit_cost_ : float
+        What a bit costs, in the unit of the squared distance. Only with a
+        `rate_weight`.
+
+    n_tokens_ : int
+        Size of the vocabulary: tokens are in ``range(n_tokens_)``. It is the same for
+        fewer stages, of which the tokens are the first ones.
+
+    n_iter_ : int
+        Number of k-means iterations, of all stages.
+
+    row_shape_ : tuple of int
+        Shape of one row of `X` seen in `fit`.
+
+    n_features_in_ : int
+        Number of values in a row of `X` seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns of `X` seen in `fit`, if they are all strings.
+
+    See Also
+    --------
+    VectorQuantizer : One token for each vector.
+
+    Notes
+    -----
+    The nearest code of the first stage is not always the best start: four codes are
+    tried, and the one with the least error after all stages is used.
+
+    Inside a network, all codebooks are trained together. A quarter of the windows of
+    each batch are restored from fewer stages, so that one tokenizer serves several
+    rates.
+
+    References
+    ----------
+    N. Zeghidour et al., "SoundStream: an end-to-end neural audio codec", IEEE/ACM
+    Trans. Audio, Speech, Lang. Process. 30:495-507, 2022, section III-C (stages are
+    dropped in training).
+
+    B.-H. Juang and A. H. Gray, "Multiple stage vector quantization for speech coding",
+    ICASSP 1982.
+
+    Examples
+    --------
+    >>> from sktok import BlockSegmenter, ResidualVectorQuantizer
+    >>> from sktok.datasets import load_ecg
+    >>> blocks = BlockSegmenter(block_size=10).fit_transform(load_ecg().data)
+    >>> quantizer = ResidualVectorQuantizer(64, random_state=0).fit(blocks)
+    >>> tokens = quantizer.transform(blocks)
+    >>> blocks.shape, tokens.shape, quantizer.n_tokens_
+    ((432, 25, 10), (432, 50), 128)
+    >>> quantizer.inverse_transform(tokens).shape
+    (432, 25, 10)
+    >>> quantizer.set_params(n_stages=1).transform(blocks).shape
+    (432, 25)
+    """
+
+    _parameter_constraints: dict = VectorQuantizer._parameter_constraints | {
+        "n_codes": [Interval(Integral, 2, None, closed="left"), tuple],
+        "n_stages": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_codes=256,
+        n_stages=2,
+        *,
+        rate_weight=0.0,
+        max_iter=100,
+        random_state=None,
+    ):
+        super().__init__(
+            n_codes,
+            rate_weight=rate_weight,
+            max_iter=max_iter,
+            random_state=random_state,
+        )
+        self.n_stages = n_stages
+
+    def _sizes(self):
+        if not isinstance(self.n_codes, tuple):
+            return [int(self.n_codes)] * int(self.n_stages)
+        for size in self.n_codes:
+            if not (isinstance(size, Integral) and size >= 2):
+                raise ValueError(
+                    f"n_codes={self.n_codes!r}: expected an int of at least 2 for each "
+                    "stage."
+                )
+        if len(self.n_codes) < self.n_stages:
+            raise ValueError(
+                f"n_codes={self.n_codes!r} is for {len(self.n_codes)} stages, and "
+                f"n_stages={self.n_stages}: give as many numbers as stages."
+            )
+        return list(map(int, self.n_codes[: self.n_stages]))
+
+    def _stages(self):
+        if self.n_stages > len(self.stage_sizes_):
+            raise ValueError(
+                f"n_stages={self.n_stages} after a fit with {len(self.stage_sizes_)}: "
+                "lower it, or fit with more stages."
+            )
+        ends = np.cumsum(self.stage_sizes_).tolist()
+        starts = [0, *ends[:-1]]
+        return list(map(slice, starts, ends))[: self.n_stages]
+
+    def _set_codes(self, codebooks):
+        super()._set_codes(codebooks)
+        self.stage_sizes_ = tuple(map(len, codebooks))
+
+    def _sum_of_stages(self, codes, training):
+        n_windows, _, n_stages, _ = codes.shape
+        n_fewer = int(_FEWER_STAGES * n_windows)
+        if not training.training or n_stages == 1 or n_fewer == 0:
+            return codes.sum(-2)
+        # The first windows of a batch, which are random ones.
+        kept = codes.new_ones(n_windows, 1, n_stages, 1)
+        for n_kept in range(1, n_stages):
+            kept[n_kept - 1 : n_fewer : n_stages - 1, :, n_kept:] = 0
+        return (codes * kept).sum(-2)
+
+    def _fingerprint_state(self):
+        stages = self.stage_sizes_, int(self.n_stages)
+        return super()._fingerprint_state() | {"stages": stages}
