@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sktok import BinQuantizer, VectorQuantizer
+from sktok import BinQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from sktok._torch.bottleneck import Bottleneck
 
 
@@ -92,9 +92,8 @@ def test_the_state_goes_on_in_another_bottleneck(codebook):
     latents = torch.randn(1, 50, 2, generator=torch.Generator().manual_seed(1))
     for _ in range(150):
         codebook(latents)
-    plain = codebook.to_plain()
-    codebook.collect_result()
-    other = Bottleneck(codebook.quantizer, plain, torch.Generator())
+    quantizer = codebook.collect_result()
+    other = Bottleneck(quantizer, codebook.to_plain(), torch.Generator())
     other.generator.set_state(codebook.generator.get_state())
     for bottleneck in (codebook, other):
         for _ in range(60):
@@ -110,3 +109,58 @@ def test_held_out_windows_do_not_move_the_bins():
     quantized, _ = bins.eval()(torch.full((1, 8, 1), 5.0))
     np.testing.assert_array_equal(quantizer.edges_, [0, 0.25, 0.5, 0.75, 1])
     assert (quantized == 0.875).all()
+
+
+def in_training(quantizer, latents, max_steps=4000):
+    state = quantizer.start_training(
+        latents, limits=None, max_steps=max_steps, seed=0, earlier=None
+    )
+    return Bottleneck(quantizer, state, torch.Generator().manual_seed(0))
+
+
+def test_a_frequent_code_is_preferred_when_bits_cost():
+    rng = np.random.default_rng(0)
+    latents = np.where(rng.random((50, 40, 1)) < 0.95, 0.0, 1.0).astype(np.float32)
+    codebook = in_training(VectorQuantizer(2, rate_weight=0.2), latents)
+    near = torch.tensor([[[0.52], [0.52]]])  # a little nearer to the rare code
+    codebook.eval()
+    rare = int(codebook.codes_.argmax())
+    assert (codebook(near)[0] == codebook.codes_[rare]).all()  # all cost the same
+    codebook.train()
+    for _ in range(600):
+        codebook(torch.from_numpy(latents))
+    codebook.eval()
+    assert (codebook(near)[0] == codebook.codes_[1 - rare]).all()
+    shares = codebook.shares.numpy()
+    np.testing.assert_allclose(shares[rare], latents.mean(), atol=0.01)
+
+
+def test_some_windows_are_restored_from_fewer_stages():
+    latents = np.random.default_rng(0).normal(size=(8, 50, 2)).astype(np.float32)
+    codebook = in_training(ResidualVectorQuantizer(4, 3, random_state=0), latents)
+    latents = torch.from_numpy(latents)
+    quantizer = codebook.quantizer
+    tokens = quantizer.quantize(latents.numpy())
+    n_kept = [1, 2, 3, 3, 3, 3, 3, 3]  # a quarter of the windows has fewer stages
+    expected = [
+        quantizer.codes_[window[:, :n]].sum(axis=1)
+        for window, n in zip(tokens, n_kept, strict=True)
+    ]
+    quantized, _ = codebook(latents)
+    np.testing.assert_allclose(quantized.detach(), expected, atol=1e-6)
+    quantized, _ = codebook.eval()(latents)
+    expected = quantizer.codes_[tokens].sum(axis=2)
+    np.testing.assert_allclose(quantized.detach(), expected, atol=1e-6)
+
+
+def test_idle_codes_of_each_stage_are_moved():
+    latents = np.random.default_rng(0).normal(size=(8, 50, 2)).astype(np.float32)
+    quantizer = ResidualVectorQuantizer(4, random_state=0)
+    codebook = in_training(quantizer, latents)
+    codebook.codes_.data[[2, 6]] = 99.0
+    for _ in range(100):
+        codebook(torch.from_numpy(latents))
+    assert (codebook.codes_ < 10).all()
+    # The first stage moves a code to a latent, the second to what the first one left.
+    assert (codebook.codes_[2] == torch.from_numpy(latents)).all(-1).any()
+    assert not (codebook.codes_[6] == torch.from_numpy(latents)).all(-1).any()

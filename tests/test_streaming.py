@@ -19,6 +19,7 @@ from sktok import (
     BlockSegmenter,
     ConvAETokenizer,
     GainShapeTokenizer,
+    ResidualVectorQuantizer,
     VectorQuantizer,
     _disk,
     make_paper_tokenizer,
@@ -32,6 +33,8 @@ QUANTIZERS = [
     VectorQuantizer(16),
     BinQuantizer(8),
     BinQuantizer((4, 4), limits=(-2, 2)),
+    VectorQuantizer(16, rate_weight=0.01),
+    ResidualVectorQuantizer((16, 4), rate_weight=0.01),
 ]
 
 

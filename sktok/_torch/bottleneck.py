@@ -1,5 +1,7 @@
 """What trains a quantiser between encoder and decoder."""
 
+import copy
+
 import numpy as np
 import torch
 from torch import nn
@@ -14,7 +16,7 @@ class Bottleneck(nn.Module):
     Parameters
     ----------
     quantizer : BaseQuantizer
-        Is changed by `collect_result`.
+        Its `bottleneck` may change it.
 
     state : dict of str to ndarray or number
         What `quantizer.training_state` returned; arrays become buffers.
@@ -64,7 +66,9 @@ class Bottleneck(nn.Module):
         }
 
     def collect_result(self):
-        """Store the trained arrays in the quantiser."""
-        for name in self.quantizer.trained_arrays:
+        """A copy of the quantiser with the trained arrays."""
+        quantizer = copy.deepcopy(self.quantizer)
+        for name in quantizer.trained_arrays:
             weight = getattr(self, name).detach().cpu()
-            setattr(self.quantizer, name, weight.numpy())
+            setattr(quantizer, name, weight.numpy().copy())
+        return quantizer

@@ -282,7 +282,9 @@ def resume_training(tokenizer, network):
     """The trainer of a stream as its last batch left it."""
     plain, generator, bottleneck = tokenizer._unfinished, torch.Generator(), None
     if tokenizer.quantizer_ is not None:
-        quantizer = copy.deepcopy(tokenizer.quantizer_)
+        # That of the tokenizer has less codes, if some were not used. Older files have
+        # no other.
+        quantizer = copy.deepcopy(plain.get("quantizer") or tokenizer.quantizer_)
         bottleneck = Bottleneck(quantizer, plain["bottleneck"] or {}, generator)
     device = resolve_device(tokenizer.device)
     deviation = torch.tensor(plain["deviation"], dtype=torch.float32, device=device)
@@ -296,8 +298,7 @@ def collect_result(trainer, latent_dim, X, device):
     """The fitted attributes, with the network and the quantiser on the CPU."""
     network, quantizer = trainer.network.cpu(), None
     if trainer.bottleneck is not None:
-        quantizer = trainer.bottleneck.quantizer
-        trainer.bottleneck.collect_result()
+        quantizer = trainer.bottleneck.collect_result()
         quantizer.finish_training(lambda: encode(network, X, device))
     return {
         "block_size_": X.shape[-1],

@@ -123,6 +123,7 @@ class Trainer:
             "settings": self.settings,
             "deviation": self.deviation.item(),
             "bottleneck": self.bottleneck and self.bottleneck.to_plain(),
+            "quantizer": self.bottleneck and self.bottleneck.collect_result(),
             "moments": moments,
             "param_groups": optimizer["param_groups"],
             "schedule": self.schedule.state_dict(),
