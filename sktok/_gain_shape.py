@@ -20,7 +20,7 @@ from sktok._sklearn_compat import (
     WindowTransformerMixin,
     _fit_context,
 )
-from sktok._steps import clip_rates, resize, vocabulary_size
+from sktok._steps import clip_rates, resize, token_starts, vocabulary_size
 
 _FARTHEST = 100.0  # largest offset and gain, relative to the typical range of windows
 _FINEST = 1e-3  # smallest gain, relative to the typical range of windows
@@ -333,6 +333,11 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         (self._n_shape_tokens,) = resize(self.tokenizer_, row_shape[-1:])
         self._set_row_shape(row_shape)
         return (self._tokens_per_window(),)
+
+    def _token_starts(self):
+        offset, gain, shape = (part.start for part in self.token_ranges_.values())
+        shapes = [shape + start for start in token_starts(self.tokenizer_)]
+        return [offset, gain, *shapes]
 
     def _clip_rates(self, X):
         """Share of the values of shapes that are clipped; see `clip_rates`."""

@@ -71,6 +71,12 @@ def last_step(tokenizer):
     return _end_step(tokenizer, -1)
 
 
+def token_starts(tokenizer):
+    """The first token of each kind: of stages, or of offset, gain and shape."""
+    starts = getattr(last_step(tokenizer), "_token_starts", None)
+    return [0] if starts is None else starts()
+
+
 def _end_step(tokenizer, index):
     tokenizer = unwrap(tokenizer)
     steps = steps_of(tokenizer)

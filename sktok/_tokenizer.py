@@ -567,6 +567,9 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         self.quantizer_._resize(latent_shape)
         return (self._quantizer()._tokens_per_window(),)
 
+    def _token_starts(self):
+        return [0] if self.quantizer_ is None else self._quantizer()._token_starts()
+
     def _fingerprint_state(self):
         names = "network_", "row_shape_"
         state = {name: getattr(self, name) for name in names}

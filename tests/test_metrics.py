@@ -9,7 +9,12 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 
-from sktok import BinQuantizer, BlockSegmenter, VectorQuantizer
+from sktok import (
+    BinQuantizer,
+    BlockSegmenter,
+    ResidualVectorQuantizer,
+    VectorQuantizer,
+)
 from sktok.metrics import (
     heartbeat_f1,
     lowest_rate_within,
@@ -297,6 +302,14 @@ def test_signals_of_different_shapes_are_refused_before_they_are_copied():
     huge = np.broadcast_to(1.0, (2, 2**40))
     with pytest.raises(ValueError, match="expected the same"):
         prd(huge, huge[:1], centered=True)
+
+
+def test_the_rate_of_stages_does_not_pay_for_what_the_place_tells(blocks):
+    quantizer = ResidualVectorQuantizer((16, 4), random_state=0).fit(blocks)
+    tokens = quantizer.transform(blocks)
+    bits = sum(token_entropy(tokens[:, stage::2]) for stage in range(2))
+    expected = -bits * len(tokens) * blocks.shape[1] / blocks.size
+    assert neg_bits_per_sample(quantizer, blocks) == pytest.approx(expected)
 
 
 def test_token_usage_counts_a_vocabulary():

@@ -457,6 +457,9 @@ class BaseQuantizer(FirstBatchMixin, WindowTransformerMixin, Estimator):
         *outer, dim = self.row_shape_
         return math.prod(outer) * self.tokens_per_block(dim)
 
+    def _token_starts(self):
+        return [0]
+
     def _clip_rates(self, X):
         """Share of the values beyond `value_limits`, for `sktok._steps.clip_rates`."""
         if self.value_limits() is None:

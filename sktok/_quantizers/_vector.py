@@ -179,6 +179,9 @@ class VectorQuantizer(BaseQuantizer):
         """The codes of each stage that is in use."""
         return [slice(0, len(self.codes_))]
 
+    def _token_starts(self):
+        return [stage.start for stage in self._stages()]
+
     def _set_codes(self, codebooks):
         """Set the codes of each stage."""
         self.codes_ = np.concatenate(codebooks)

@@ -16,10 +16,11 @@ from sktok._steps import (
     last_step,
     reconcile,
     steps_of,
+    token_starts,
     vocabulary_size,
 )
 from sktok.metrics._distortion import as_leads, prd, validate_pair
-from sktok.metrics._rate import token_entropy, token_usage
+from sktok.metrics._rate import entropy_by_kind, token_usage
 
 _LARGEST_SHARE = 0.01  # of clipped values, or of flat windows, without a warning
 _SMALLEST_RANGE = 1e-3  # of a window, as a share of the range of the fitted signal
@@ -287,7 +288,8 @@ def describe(tokenizer, X, *, fs=None, unit=None, lead=None, groups=None):
     tokens_per_sample = tokens.size / signal.size
     # Samples of one lead, and of all leads, in a second.
     samples_per_second = None if facts.fs is None else facts.fs * n_leads
-    bits_per_sample = token_entropy(tokens) * tokens_per_sample
+    bits = entropy_by_kind(tokens, token_starts(tokenizer))
+    bits_per_sample = bits * tokens_per_sample
     with np.errstate(over="ignore"):
         mse = float(np.mean((signal - restored) ** 2))
     clip_rate, clipped_by = max(clip_rates(tokenizer, X), default=(None, None))

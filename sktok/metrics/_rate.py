@@ -6,13 +6,16 @@ import numpy as np
 from scipy.stats import entropy
 
 from sktok._rows import check_tokens, is_number
+from sktok._steps import token_starts
 
 
 def neg_bits_per_sample(estimator, X, y=None):
     """Scorer: negative rate, from the entropy of the tokens.
 
     The rate is the mean cost of a sample under an ideal code that knows the frequency
-    of each token, but does not use the tokens before it.
+    of each token, but does not use the tokens before it. If a tokenizer has several
+    kinds of tokens (stages, or offset and gain), the code knows the kind of a token
+    from its place.
 
     Parameters
     ----------
@@ -46,7 +49,23 @@ def neg_bits_per_sample(estimator, X, y=None):
     -1.0
     """
     tokens = np.asarray(estimator.transform(X))
-    return -token_entropy(tokens) * (tokens.size / np.size(X))
+    bits = entropy_by_kind(tokens, token_starts(estimator))
+    return -bits * (tokens.size / np.size(X))
+
+
+def entropy_by_kind(tokens, starts):
+    """Entropy in bits per token, if the kind of each token is known.
+
+    Parameters
+    ----------
+    tokens : array-like of int
+        Tokens, of any shape.
+
+    starts : list of int
+        The first token of each kind, in increasing order.
+    """
+    kinds = np.searchsorted(starts, tokens, side="right")
+    return token_entropy(tokens) - token_entropy(kinds)
 
 
 def token_entropy(tokens):
