@@ -47,7 +47,8 @@ def save(tokenizer, path):
     tokenizer : estimator or Pipeline
         Fitted estimators of sktok, alone or in a Pipeline; it and its steps may be in a
         :class:`~sklearn.frozen.FrozenEstimator`. Of a search, the best estimator is
-        saved. The last steps of a Pipeline need not be fitted yet.
+        saved. The last steps of a Pipeline need not be fitted yet. A fitted
+        :class:`~sktok.coding.TokenCoder` is saved in the same way.
 
     path : path-like
         Name of the file, such as ``"tokenizer.skops"``, which is replaced if it exists.
@@ -225,6 +226,7 @@ def _allowed():
     functions.
     """
     from sktok import networks  # imports torch
+    from sktok.coding import TokenCoder
 
     nodes = {
         ("TypeNode", "builtins.int"),
@@ -235,6 +237,7 @@ def _allowed():
     estimators = [
         FrozenEstimator,
         Pipeline,
+        TokenCoder,
         *(getattr(sktok, name) for name in sktok.__all__),
     ]
     parts = [getattr(networks, name) for name in networks.__all__]
@@ -302,6 +305,9 @@ def _smoke_test(tokenizer):
     """
     if not isinstance(tokenizer, BaseEstimator):
         raise TypeError(f"it holds a {type(tokenizer).__name__}")
+    if hasattr(tokenizer, "bits_per_token"):  # a TokenCoder
+        tokenizer.bits_per_token(np.zeros((1, tokenizer.n_features_in_), int))
+        return
     tokenizer = copy.deepcopy(tokenizer)
     _set_everywhere(tokenizer, "device", "cpu")
     _set_everywhere(tokenizer, "n_candidates", 1)

@@ -33,11 +33,11 @@ from sktok._command_line import main
 from sktok.corpus import read_corpus, write_corpus
 from sktok.datasets import load_wfdb, split_patients
 from sktok.datasets._wfdb import read_leads
-from sktok.metrics import describe, reconstruct
+from sktok.metrics import describe, prd, reconstruct
 from sktok.persistence import load, save
 
 COMMAND = [sys.executable, "-m", "sktok"]
-COMMANDS = ("fit", "tokenize", "decode", "inspect")
+COMMANDS = ("fit", "tokenize", "decode", "compress", "decompress", "inspect")
 FS = 360
 
 
@@ -190,6 +190,103 @@ def test_decoded_records_are_the_reconstruction_of_the_tokenizer(folder, home):
     assert len(load_wfdb("new/decoded/gap", missing="keep").data) == 86
 
 
+@pytest.fixture(scope="module")
+def coders(home):
+    """A tokenizer, a coder of its tokens, and the compressed record with a gap."""
+    files = ["--out", "small.skops", "--coder", "coder.skops"]
+    fit = run("fit", "ward/a", "ward/b", "--max-steps", "5", *files, cwd=home)
+    assert (fit.returncode, fit.stderr) == (0, "")
+    assert "coder                   coder.skops" in fit.stdout
+    both = ["--tokenizer", "small.skops", "--coder", "coder.skops"]
+    files = ["--missing", "drop", "--out", "gap.sktok"]
+    done = run("compress", "ward/gap", *both, *files, cwd=home)
+    assert (done.returncode, done.stderr) == (0, "")
+    (home / "compress.txt").write_text(done.stdout)
+    return ["--tokenizer", "home/small.skops", "--coder", "home/coder.skops"]
+
+
+def test_compress_reports_size_and_error(home, coders):
+    facts = {
+        name.strip(): value
+        for name, value in re.findall(
+            "^(.{24})(.*)$", (home / "compress.txt").read_text(), re.MULTILINE
+        )
+    }
+    ecg = load_wfdb(home / "ward" / "gap", missing="drop")
+    restored = reconstruct(load(home / "small.skops"), ecg.data)
+    n_bytes = (home / "gap.sktok").stat().st_size
+    assert int(facts["bytes"]) == n_bytes
+    assert int(facts["samples"]) == ecg.data.size
+    assert float(facts["bits per sample"]) == pytest.approx(
+        8 * n_bytes / ecg.data.size, 1e-3
+    )
+    assert float(facts["ratio to format 212"]) == pytest.approx(
+        1.5 * ecg.data.size / n_bytes, 1e-3
+    )
+    figure = prd(ecg.data, restored, centered=True, groups=ecg.record)
+    assert float(facts["prdn percent"]) == pytest.approx(figure[0], 1e-3)
+
+
+def test_decompressed_records_are_the_reconstruction_of_the_tokenizer(
+    folder, home, coders
+):
+    assert main(["decompress", "home/gap.sktok", *coders, "--out", "new"]) == 0
+    original = load_wfdb(home / "ward" / "gap", missing="drop")
+    decoded = load_wfdb("new/gap", missing="drop")
+    assert (decoded.fs, decoded.unit) == (FS, "mV")
+    assert decoded.lead[0] == original.lead[0]
+    np.testing.assert_array_equal(decoded.start, original.start)
+    expected = reconstruct(load(home / "small.skops"), original.data)
+    step = np.ptp(expected) / 65_000
+    np.testing.assert_allclose(decoded.data, expected, rtol=0, atol=step)
+
+
+def test_leads_are_compressed_one_by_one(folder, home, coders):
+    a, b = (load_wfdb(home / "ward" / name).data for name in "ab")
+    write_record(folder / "two", a, b)
+    options = [*coders, "--channel", "all", "--out"]
+    assert main(["compress", "two", *options, "two.sktok"]) == 0
+    assert main(["decompress", "two.sktok", *coders, "--out", "new"]) == 0
+    tokenizer = load(home / "small.skops")
+    for lead, windows in (("MLII", a), ("V5", b)):
+        decoded = load_wfdb("new/two", channel=lead).data
+        expected = reconstruct(tokenizer, windows)
+        np.testing.assert_allclose(decoded, expected, atol=np.ptp(expected) / 65_000)
+
+
+def test_compress_refuses_what_does_not_fit(folder, home, coders, capsys):
+    files = ["--coder", "home/coder.skops", "--out", "a.sktok"]
+    save_tokenizer("other.skops", load_wfdb("home/ward/a").data)
+    other = ["--tokenizer", "other.skops", *files]
+    assert "another tokenizer" in error_of(capsys, "compress", "home/ward/a", *other)
+    out = [*coders, "--out", "a.sktok"]
+    error = error_of(capsys, "compress", "home/ward", *out)
+    assert "home/ward stands for 5 records, expected one" in error
+    no_coder = ["--tokenizer", "home/small.skops", "--coder", "home/small.skops"]
+    error = error_of(capsys, "compress", "home/ward/a", *no_coder, "--out", "a.sktok")
+    assert "holds a Pipeline, expected a coder" in error
+    existing = [*coders, "--out", "home/gap.sktok"]
+    assert "--overwrite" in error_of(capsys, "compress", "home/ward/a", *existing)
+    assert not list(folder.glob("*.sktok"))
+
+
+def test_decompress_refuses_damaged_and_other_files(folder, home, coders, capsys):
+    content = (home / "gap.sktok").read_bytes()
+    coder = load(home / "coder.skops")
+    tokens = np.zeros((1, coder.n_features_in_), int)
+    pieces = coder.iter_compress([tokens], metadata=b"[{}]")
+    for fault, data in {
+        "incomplete or damaged": content[:-1],
+        "not compressed tokens": b"RIFF",
+        "is not valid JSON": coder.compress(tokens),
+        "does not say of which record": b"".join(pieces),
+    }.items():
+        Path("other.sktok").write_bytes(data)
+        arguments = ["other.sktok", *coders, "--out", "new"]
+        assert fault in error_of(capsys, "decompress", *arguments)
+    assert not Path("new").exists()
+
+
 def test_records_without_a_valid_window_are_decoded_as_invalid(folder, home, capsys):
     write_record(folder / "none", np.r_[np.nan, np.zeros(249)])
     tokenizer = ["--tokenizer", "home/ecg.skops"]
@@ -279,7 +376,7 @@ def test_each_command_has_help(command, capsys):
         assert f"  sktok {command} " in shown
         assert "Writes " in shown or "writes nothing" in shown
     else:
-        assert all(f"\n    {name} " in shown for name in COMMANDS)
+        assert all(re.search(rf"\n    {name}\s", shown) for name in COMMANDS)
 
 
 def test_help_imports_nothing_slow():

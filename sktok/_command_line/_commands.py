@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections import defaultdict
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,19 @@ from tqdm import tqdm
 
 from sktok import __version__, make_tokenizer
 from sktok._command_line._facts import as_lines, corpus_facts, tokenizer_facts
-from sktok._files import whole_folder
+from sktok._files import parse_json, whole_file, whole_folder
 from sktok._steps import (
     SignalFacts,
     reconcile,
     require_unit_kept,
     signal_facts,
     walk,
+    window_shape,
 )
+from sktok.coding import TokenCoder, metadata_of
 from sktok.corpus import read_corpus, write_corpus
-from sktok.corpus._reader import read_record, require_whole
+from sktok.corpus._fingerprint import fingerprint
+from sktok.corpus._reader import is_lead, read_record, require_whole
 from sktok.corpus._vocabulary import to_signal
 from sktok.datasets import split_patients
 from sktok.datasets._leads import distinct_names
@@ -33,13 +37,14 @@ from sktok.datasets._wfdb import LONGEST_GAPS
 from sktok.metrics import describe
 from sktok.persistence import load, save
 
+_BYTES_IN_FORMAT_212 = 1.5  # a sample, in the format of most records of PhysioNet
+
 
 def fit(arguments):
     """Train a tokenizer on records, and measure it on them and on other records."""
     out = arguments.out
-    if out.is_dir() or (out.exists() and not arguments.overwrite):
-        raise FileExistsError(f"{out} exists: choose another name or give --overwrite.")
-    _require_writable(out.parent)
+    for path in filter(None, (out, arguments.coder)):
+        _require_absent(path, arguments.overwrite)
     n_records = len(find_records(arguments.records))
     records = dict(find_records(arguments.records + arguments.test))
     ecg = _load_records(
@@ -62,13 +67,15 @@ def fit(arguments):
     tokenizer.set_params(tokenize__verbose=0)
     save(tokenizer, out)
     print(as_lines(tokenizer_facts(out, tokenizer)))
+    if arguments.coder is not None:
+        _fit_coder(arguments, tokenizer, ecg, train)
     for title, rows in (
         ("the training records", train),
         ("the patients held out by --validation", held_out),
         ("the records of --test", test),
     ):
         if len(ecg.data[rows]):
-            print(f"\nOn {title}:\n{_describe(tokenizer, ecg, rows)}")
+            print(f"\nOn {title}:\n{_description(tokenizer, ecg, rows)}")
 
 
 def tokenize(arguments):
@@ -114,6 +121,61 @@ def decode(arguments):
     print(as_lines({"folder": str(arguments.out), "records": len(records)}))
 
 
+def compress(arguments):
+    """Write the compressed tokens of a record, and measure size and error."""
+    out, records = arguments.out, dict(find_records(arguments.records))
+    _require_absent(out, arguments.overwrite)
+    tokenizer = _load_tokenizer(arguments.tokenizer)
+    coder = _load_coder(arguments.coder, tokenizer)
+    if len(records) != 1:
+        raise ValueError(
+            f"{arguments.records[0]} stands for {len(records)} records, expected one: "
+            "run the command for each record."
+        )
+    n_leads, length = window_shape(tokenizer)
+    leads = "rows" if n_leads == 1 else "axis"
+    ecg = _load_records(arguments, records, leads=leads, window_length=length)
+    prdn = _description(tokenizer, ecg).prd
+    entries = _entries(ecg)
+    metadata = json.dumps(entries, separators=(",", ":")).encode()
+    groups = np.repeat(range(len(entries)), list(map(_n_windows, entries)))
+    batches = [(tokenizer.transform(ecg.data), groups)]
+    with whole_file(out) as file:
+        file.writelines(coder.iter_compress(batches, metadata=metadata))
+    n_bytes, n_samples = out.stat().st_size, ecg.data.size
+    facts = {
+        "file": str(out),
+        "bytes": n_bytes,
+        "samples": n_samples,
+        "bits_per_sample": 8 * n_bytes / n_samples,
+        "ratio_to_format_212": _BYTES_IN_FORMAT_212 * n_samples / n_bytes,
+        "prdn_percent": prdn,
+    }
+    print(as_lines(facts))
+
+
+def decompress(arguments):
+    """Write the WFDB record of a file that `compress` wrote."""
+    tokenizer = _load_tokenizer(arguments.tokenizer)
+    coder = _load_coder(arguments.coder, tokenizer)
+    data = arguments.file.read_bytes()
+    tokens = coder.decompress(data)
+    entries = parse_json(metadata_of(data), arguments.file)
+    if not _describes_record(entries, tokenizer, len(tokens)):
+        raise ValueError(
+            f"{arguments.file} holds tokens, but does not say of which record: use "
+            "sktok.coding.TokenCoder.decompress."
+        )
+    ((name, entries),) = _by_wfdb_name(entries).items()
+    _set_rate(tokenizer, entries[0]["fs"])
+    limits = np.cumsum(list(map(_n_windows, entries)))[:-1]
+    parts = (to_signal(part, tokenizer) for part in np.split(tokens, limits))
+    signals = _placed(entries, parts, *window_shape(tokenizer))
+    with whole_folder(arguments.out) as staged:
+        _write_record(staged, name, entries, signals)
+    print(as_lines({"folder": str(arguments.out), "records": 1}))
+
+
 def inspect(arguments):
     """Show the properties of a tokenizer, also on records, or of a corpus."""
     path, description = arguments.path, None
@@ -131,7 +193,7 @@ def inspect(arguments):
                 leads="rows" if facts["n_leads"] == 1 else "axis",
                 window_length=facts["window_length"],
             )
-            description = _describe(tokenizer, ecg)
+            description = _description(tokenizer, ecg)
     if arguments.json:
         if description:
             facts["on_records"] = {
@@ -143,6 +205,82 @@ def inspect(arguments):
         print(as_lines(facts))
         if description:
             print(f"\nOn these records:\n{description}")
+
+
+def _require_absent(path, overwrite):
+    """Raise before the work if a file cannot be written or would be replaced."""
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise FileExistsError(
+            f"{path} exists: choose another name or give --overwrite."
+        )
+    _require_writable(path.parent)
+
+
+def _fit_coder(arguments, tokenizer, ecg, rows):
+    """Train a coder on the tokens of rows of a Bunch, and write it."""
+    pairs = zip(ecg.record[rows], ecg.lead[rows], strict=True)
+    groups = np.array([f"{record}, {lead}" for record, lead in pairs])
+    coder = TokenCoder(random_state=arguments.seed, verbose=arguments.verbose)
+    tokens = tokenizer.transform(ecg.data[rows])
+    coder.fit(tokens, groups=groups, tokenizer=tokenizer).set_params(verbose=0)
+    save(coder, arguments.coder)
+    facts = {"coder": str(arguments.coder), "bytes": arguments.coder.stat().st_size}
+    print(as_lines(facts))
+
+
+def _load_coder(path, tokenizer):
+    """Load the coder of the tokens of a tokenizer."""
+    coder = load(path)
+    if not isinstance(coder, TokenCoder):
+        raise ValueError(f"{path} holds a {type(coder).__name__}, expected a coder.")
+    if coder.tokenizer_fingerprint_ != fingerprint(tokenizer):
+        raise ValueError(
+            f"The coder {path} was trained on tokens of another tokenizer: give both "
+            "files of one `fit`."
+        )
+    return coder
+
+
+def _entries(ecg):
+    """What a corpus says of the record of a Bunch, for each lead in its order."""
+    leads = ecg.lead if ecg.lead.ndim == 1 else np.zeros(len(ecg.data), int)
+    _, firsts = np.unique(leads, return_index=True)
+    length, entries = ecg.data.shape[-1], []
+    for rows in np.split(np.arange(len(leads)), np.sort(firsts)[1:]):
+        gaps = np.flatnonzero(np.diff(ecg.start[rows]) != length) + 1
+        runs = np.split(ecg.start[rows], gaps)
+        entries.append(
+            {
+                "record": str(ecg.record[rows[0]]),
+                "lead": ecg.lead[rows[0]].tolist(),
+                "unit": ecg.unit,
+                "fs": ecg.fs,
+                "runs": [[int(run[0]), len(run)] for run in runs],
+            }
+        )
+    return entries
+
+
+def _describes_record(entries, tokenizer, n_windows):
+    """Whether the metadata of compressed tokens are those of `compress`."""
+    n_leads, _ = window_shape(tokenizer)
+    try:
+        return (
+            len({entry["record"] for entry in entries}) == 1
+            and isinstance(entries[0]["record"], str)
+            and sum(map(_n_windows, entries)) == n_windows
+            and all(type(n) is int for e in entries for n in chain(*e["runs"]))
+            and all(0 < n for entry in entries for _, n in entry["runs"])
+            and all(is_lead(entry["lead"], n_leads) for entry in entries)
+            and all(isinstance(entry["unit"], str | None) for entry in entries)
+            and all(0 < entry["fs"] < math.inf for entry in entries)
+        )
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _n_windows(entry):
+    return sum(n for _, n in entry["runs"])
 
 
 def _require_writable(folder):
@@ -251,7 +389,7 @@ def _load_tokenizer(path):
         raise
 
 
-def _describe(tokenizer, ecg, rows=slice(None)):
+def _description(tokenizer, ecg, rows=slice(None)):
     """Describe the tokenizer on rows of a Bunch."""
     require_unit_kept(tokenizer, ecg.scale)
     leads, groups = ecg.lead[rows], ecg.groups[rows]
@@ -294,6 +432,13 @@ def _set_rate(tokenizer, fs):
 def _decoded(entries, corpus, tokenizer):
     """The signals of a record, (n_samples, n_leads), NaN where there are no windows."""
     n_leads, length = corpus.vocabulary.n_leads, corpus.vocabulary.window_length
+    ids = (read_record(corpus, entry)[0] for entry in entries)
+    windows = (to_signal(corpus.vocabulary.decode(i), tokenizer) for i in ids)
+    return _placed(entries, windows, n_leads, length)
+
+
+def _placed(entries, windows, n_leads, length):
+    """The windows of each entry at their samples, (n_samples, n_leads)."""
     record, fs = entries[0]["record"], entries[0]["fs"]
     runs = [run for entry in entries for run in entry["runs"]]
     n_samples = max(first + n * length for first, n in runs)
@@ -306,15 +451,13 @@ def _decoded(entries, corpus, tokenizer):
     fault = f"The windows of record {record} have impossible positions or rates"
     require_whole(is_possible, fault)
     signals = np.full((n_samples, len(entries) * n_leads), np.nan)
-    for first, entry in enumerate(entries):
-        ids, _, starts = read_record(corpus, entry)
-        windows = to_signal(corpus.vocabulary.decode(ids), tokenizer)
-        is_length = windows.shape[-1] == length
+    for first, (entry, part) in enumerate(zip(entries, windows, strict=True)):
+        is_length = part.shape[-1] == length and len(part) == _n_windows(entry)
         require_whole(is_length, f"The windows of record {record} have another rate")
-        windows = windows.reshape(len(starts), n_leads, length)
+        starts = [s + length * np.arange(n) for s, n in entry["runs"]]
+        samples = np.concatenate(starts)[:, np.newaxis] + np.arange(length)
         columns = slice(first * n_leads, (first + 1) * n_leads)
-        samples = starts[:, np.newaxis] + np.arange(length)
-        signals[samples, columns] = windows.swapaxes(1, 2)
+        signals[samples, columns] = part.reshape(-1, n_leads, length).swapaxes(1, 2)
     return signals
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sktok import __version__
 
+_CODER = "coder that `fit --coder` or sktok.persistence.save wrote"
 _TOKENIZER = "tokenizer that `fit` or sktok.persistence.save wrote"
 
 
@@ -30,7 +31,7 @@ def build_parser():
     )
     parser.add_argument("--version", action="version", version=f"sktok {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for define in (fit, tokenize, decode, inspect):
+    for define in (fit, tokenize, decode, compress, decompress, inspect):
         text = cleandoc(define.__doc__ or "")  # python -OO removes docstrings
         command = commands.add_parser(
             define.__name__,
@@ -70,6 +71,8 @@ def fit(parser):
         "on; `tokenize` with the same share puts them into val.bin (default: 0)"
     )
     add("--validation", type=float, default=0.0, metavar="SHARE", help=text)
+    text = "also train a coder for `compress` on the training tokens, and write it"
+    add("--coder", metavar="FILE", type=Path, help=text)
     for name, kind, default, meaning in (
         ("--block-size", _count, 10, "samples in a block, which becomes a token"),
         ("--n-tokens", partial(_count, least=2), 256, "size of the vocabulary"),
@@ -143,6 +146,50 @@ def decode(parser):
     _add_output(parser, "FOLDER")
 
 
+def compress(parser):
+    """Compress records of ECG to small files.
+
+    Writes FILE: the tokens of one record, compressed without loss by a coder
+    (sktok.coding.TokenCoder), and its name, leads, unit and sampling rate. The
+    error of the signal is that of the tokenizer. Prints the size, bits per sample,
+    the ratio to a WFDB file in format 212 (12 bits a sample), and PRDN, the error
+    in percent of the deviation of the record from its mean. `decompress` restores
+    the record.
+
+    Train the coder together with the tokenizer, by `fit --coder`.
+
+    examples:
+      sktok fit mitdb/101 mitdb/106 --out ecg.skops --coder coder.skops
+      sktok compress mitdb/100 --tokenizer ecg.skops --coder coder.skops
+        --out 100.sktok
+    """
+    _add_records(parser, 1)
+    _add_missing(parser)
+    _add_tokenizer(parser)
+    _add_coder(parser)
+    _add_output(parser, "FILE")
+    text = "replace FILE if it exists"
+    parser.add_argument("--overwrite", action="store_true", help=text)
+
+
+def decompress(parser):
+    """Turn a file of `compress` back into a WFDB record.
+
+    Writes FOLDER, with one WFDB record as `decode` writes it.
+
+    FOLDER must not exist. It appears when it is complete.
+
+    example:
+      sktok decompress 100.sktok --tokenizer ecg.skops --coder coder.skops
+        --out decoded
+    """
+    text = "file that `compress` wrote"
+    parser.add_argument("file", metavar="FILE", type=Path, help=text)
+    _add_tokenizer(parser)
+    _add_coder(parser)
+    _add_output(parser, "FOLDER")
+
+
 def inspect(parser):
     """Show the properties of a tokenizer or of a corpus.
 
@@ -199,6 +246,12 @@ def _add_missing(parser):
 def _add_tokenizer(parser):
     add = parser.add_argument
     add("--tokenizer", required=True, metavar="FILE", type=Path, help=_TOKENIZER)
+
+
+def _add_coder(parser):
+    parser.add_argument(
+        "--coder", required=True, metavar="FILE", type=Path, help=_CODER
+    )
 
 
 def _add_output(parser, kind):

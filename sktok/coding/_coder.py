@@ -1,0 +1,529 @@
+"""Compression of tokens to bytes, without loss."""
+
+from itertools import chain, islice, tee
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sktok._estimator import Estimator
+from sktok._rows import check_tokens, validate_tokens
+from sktok._sklearn_compat import Interval, StrOptions, _fit_context
+from sktok._steps import vocabulary_size
+from sktok.coding._classes import token_classes
+from sktok.coding._container import Header, Packed, pack
+from sktok.corpus._fingerprint import fingerprint
+
+# Chunks that are coded side by side. More need more memory, and caches are too small
+# for the steps of an encoder, each of which is for many tokens of a chunk.
+_ENCODED_AT_ONCE = 64
+_DECODED_AT_ONCE = 128
+_READ_AHEAD = 4
+_LONGEST_CHUNK = 2**17  # tokens; the integers of the network stay exact
+_SEQUENCE = 250  # tokens in a training sequence, about
+_BATCH = 8_000  # tokens in a gradient step, about
+_EPOCHS = 8  # for max_steps="auto"
+_MOST_STEPS = 1_200  # for max_steps="auto"
+
+
+def record_lengths(groups, n_windows):
+    """Number of windows of each record: runs of equal values in `groups`."""
+    if groups is None:
+        return [n_windows]
+    groups = np.asarray(groups)
+    if groups.shape != (n_windows,):
+        raise ValueError(
+            f"groups have the shape {groups.shape}, expected ({n_windows},): give the "
+            "record of each row of X."
+        )
+    starts = np.flatnonzero(groups[1:] != groups[:-1]) + 1
+    return np.diff([0, *starts, n_windows]).tolist()
+
+
+def cut(lengths, size):
+    """Slices of at most `size` windows that do not cross the end of a record."""
+    slices, start = [], 0
+    for length in lengths:
+        stop = start + length
+        slices += [slice(i, min(i + size, stop)) for i in range(start, stop, size)]
+        start = stop
+    return slices
+
+
+def as_batch(rows, dtype=np.int64, padding=0):
+    """Arrays of several lengths as rows of one array, filled up at their ends."""
+    batch = np.full((len(rows), max(map(len, rows))), padding, dtype)
+    for target, row in zip(batch, rows, strict=True):
+        target[: len(row)] = row
+    return batch
+
+
+def side_by_side(function, items, length, at_once):
+    """Yield a result for each item, in order, computed for many items at once.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a list of items, the longest first, and returns a list of results.
+
+    items : iterator
+        Items, of which some hundreds are read ahead.
+
+    length : callable
+        Gives the length of an item. Items of similar length are computed together.
+
+    at_once : int
+        Largest number of items that are computed at once.
+
+    Yields
+    ------
+    object
+        The result of the next item.
+    """
+    while some := list(islice(items, _READ_AHEAD * at_once)):
+        order = sorted(range(len(some)), key=lambda i: -length(some[i]))
+        parts = np.array_split(order, -(-len(some) // at_once))
+        found = chain.from_iterable(function([some[i] for i in part]) for part in parts)
+        results = dict(zip(order, found, strict=True))
+        yield from (results[i] for i in range(len(some)))
+
+
+def metadata_of(data):
+    """The metadata in compressed tokens; the tokens are not decoded.
+
+    Parameters
+    ----------
+    data : bytes-like
+        Compressed tokens.
+
+    Returns
+    -------
+    bytes
+        The `metadata` that `TokenCoder.iter_compress` was given.
+
+    Raises
+    ------
+    ValueError
+        If the data are incomplete, damaged or of a later version of the format.
+
+    See Also
+    --------
+    TokenCoder : Compresses tokens.
+
+    Examples
+    --------
+    >>> from sktok.coding import TokenCoder, metadata_of
+    >>> coder = TokenCoder(max_steps=1, random_state=0).fit([[0, 1, 2], [2, 1, 0]])
+    >>> data = b"".join(coder.iter_compress([[[1, 1, 2]]], metadata=b"record 100"))
+    >>> metadata_of(data)
+    b'record 100'
+    """
+    return Packed(data).metadata
+
+
+class TokenCoder(Estimator):
+    """Compress tokens to bytes without loss, by an adaptive network and range coding.
+
+    A small recurrent network reads the tokens before and predicts the next one, and a
+    range coder spends about ``-log2(p)`` bits on a token of probability p. The network
+    is trained on tokens of other patients. In each chunk, its last layer is adapted to
+    the patient by gradient steps after each 32 tokens, which the decoder repeats.
+
+    The bytes hold chunks that are decoded on their own. Damage and bytes of another
+    coder are found by checksums. The network computes in integers: the bytes are the
+    same, and can be decoded, on each machine, with any number of threads and in batches
+    of any size.
+
+    Parameters
+    ----------
+    hidden_size : int, default=64
+        Number of values in the state of the network.
+
+    chunk_size : int, default=10000
+        Number of tokens in a chunk, at most 131,072; whole windows are taken, and at
+        least one. Larger chunks adapt better and take fewer bits; smaller ones give
+        faster access to single windows.
+
+    n_tokens : int or None, default=None
+        Size of the vocabulary; `None` takes it from the tokenizer given to `fit`, or
+        from the largest token.
+
+    max_steps : int or "auto", default="auto"
+        Number of training steps, each on about 8,000 tokens; ``"auto"`` goes about 8
+        times through the tokens.
+
+    random_state : int, RandomState instance or None, default=None
+        Seeds the training.
+
+    verbose : int, default=0
+        Whether to show a progress bar in training.
+
+    Attributes
+    ----------
+    n_tokens_ : int
+        Size of the vocabulary.
+
+    classes_ : ndarray of int64, shape (n_classes, class_size)
+        The tokens of each class, and -1 in places without a token.
+
+    weights_ : dict of str to ndarray of int32
+        The network, in integers.
+
+    loss_curve_ : list of float
+        Bits per token in each training step, without adaptation.
+
+    tokenizer_fingerprint_ : str
+        Fingerprint of the tokenizer given to `fit`, or ``""``.
+
+    n_features_in_ : int
+        Number of tokens in a window.
+
+    See Also
+    --------
+    sktok.metrics.token_entropy : The cost of tokens without their context.
+    sktok.persistence.save : Saves a fitted coder.
+
+    Notes
+    -----
+    Coding needs the extra `coding`, which brings constriction (R. Bamler, 2022).
+
+    References
+    ----------
+    B. Krause, E. Kahembwe, I. Murray and S. Renals, "Dynamic evaluation of neural
+    sequence models", ICML 2018.
+
+    J. Ballé, N. Johnston and D. Minnen, "Integer networks for data compression with
+    latent-variable models", ICLR 2019.
+
+    R. Bamler, "Understanding entropy coding with asymmetric numeral systems (ANS): a
+    statistician's perspective", arXiv:2201.01741, 2022.
+
+    Examples
+    --------
+    >>> from sktok import BlockSegmenter, VectorQuantizer
+    >>> from sktok.coding import TokenCoder
+    >>> from sktok.datasets import load_ecg
+    >>> blocks = BlockSegmenter(block_size=10).fit_transform(load_ecg().data)
+    >>> tokens = VectorQuantizer(64, random_state=0).fit_transform(blocks)
+    >>> coder = TokenCoder(max_steps=30, random_state=0).fit(tokens[:300])
+    >>> data = coder.compress(tokens[300:])
+    >>> bool((coder.decompress(data) == tokens[300:]).all())
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "hidden_size": [Interval(Integral, 1, 256, closed="both")],
+        "chunk_size": [Interval(Integral, 1, _LONGEST_CHUNK, closed="both")],
+        "n_tokens": [Interval(Integral, 2, 2**16, closed="both"), None],
+        "max_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        hidden_size=64,
+        chunk_size=10_000,
+        n_tokens=None,
+        max_steps="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.hidden_size = hidden_size
+        self.chunk_size = chunk_size
+        self.n_tokens = n_tokens
+        self.max_steps = max_steps
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, groups=None, tokenizer=None):
+        """Train the network on tokens.
+
+        Parameters
+        ----------
+        X : array-like of int, shape (n_windows, n_tokens_per_window)
+            Tokens of consecutive windows, as `transform` of a tokenizer returns them.
+
+        y : None
+            Ignored.
+
+        groups : array-like of shape (n_windows,) or None, default=None
+            The record of each window; a record is a run of equal values. `None` means
+            one record.
+
+        tokenizer : estimator, Pipeline or None, default=None
+            The fitted tokenizer of the tokens. Its fingerprint is stored in compressed
+            tokens, and its vocabulary is the default of `n_tokens`.
+
+        Returns
+        -------
+        self : TokenCoder
+            The fitted coder.
+
+        Raises
+        ------
+        ValueError
+            If tokens are not in ``range(n_tokens)``, or windows are longer than
+            131,072 tokens.
+        FloatingPointError
+            If the training diverges.
+        """
+        from sktok._torch.token_network import fit_network
+
+        self._reset()
+        n_tokens = self.n_tokens
+        if n_tokens is None and tokenizer is not None:
+            n_tokens = vocabulary_size(tokenizer)
+        X = check_tokens(X, n_tokens, ensure_2d=True)
+        n_windows, n_features = X.shape
+        if n_features > _LONGEST_CHUNK:
+            raise ValueError(
+                f"X has {n_features} tokens per window, expected at most "
+                f"{_LONGEST_CHUNK}: cut the signal into shorter windows."
+            )
+        random_state = check_random_state(self.random_state)
+        n_tokens = max(2, X.max() + 1) if n_tokens is None else n_tokens
+        classes = token_classes(X.ravel(), int(n_tokens), random_state)
+        size = max(1, _SEQUENCE // n_features)
+        slices = cut(record_lengths(groups, n_windows), size)
+        n_steps = self.max_steps
+        if n_steps == "auto":
+            n_steps = min(max(1, _EPOCHS * X.size // _BATCH), _MOST_STEPS)
+        weights, losses = fit_network(
+            as_batch([X[rows].ravel() for rows in slices], padding=-1),
+            classes,
+            n_positions=n_features,
+            hidden_size=int(self.hidden_size),
+            n_steps=int(n_steps),
+            batch_size=max(1, _BATCH // (size * n_features)),
+            seed=int(random_state.randint(np.iinfo(np.int32).max)),
+            verbose=bool(self.verbose),
+        )
+        self.n_tokens_, self.n_features_in_ = int(n_tokens), n_features
+        self.tokenizer_fingerprint_ = (
+            "" if tokenizer is None else fingerprint(tokenizer)
+        )
+        self.loss_curve_, self.classes_, self.weights_ = losses, classes, weights
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "weights_")
+
+    def compress(self, X, *, groups=None):
+        """Compress tokens to bytes.
+
+        Parameters
+        ----------
+        X : array-like of int, shape (n_windows, n_tokens_per_window)
+            Tokens of consecutive windows.
+
+        groups : array-like of shape (n_windows,) or None, default=None
+            The record of each window; no chunk holds windows of two records.
+
+        Returns
+        -------
+        bytes
+            The compressed tokens.
+
+        Raises
+        ------
+        ValueError
+            If `X` has another number of columns than in `fit`, or tokens outside the
+            vocabulary.
+        """
+        return b"".join(self.iter_compress([(X, groups)]))
+
+    def iter_compress(self, batches, *, metadata=b""):
+        """Compress a stream of tokens, batch by batch.
+
+        The bytes do not depend on how the windows are divided into batches.
+
+        Parameters
+        ----------
+        batches : iterable of array-like, or of (array-like, array-like)
+            Tokens of consecutive windows, as for `compress`, alone or with their
+            groups.
+
+        metadata : bytes, default=b''
+            Is stored with the tokens, see `metadata_of`.
+
+        Yields
+        ------
+        bytes
+            All of them joined, or written to a file in sequence, are the compressed
+            tokens.
+        """
+        check_is_fitted(self)
+        self._validate_later("chunk_size")
+        chunks = self._encoded(self._chunks(batches))
+        yield from pack(self._header(), chunks, bytes(metadata))
+
+    def decompress(self, data, *, rows=None):
+        """Restore tokens from bytes. Inverse of `compress`.
+
+        Parameters
+        ----------
+        data : bytes-like
+            Compressed tokens, such as bytes or a memory-mapped file.
+
+        rows : slice or None, default=None
+            The windows to restore; only their chunks are decoded. `None` restores all.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_windows, n_tokens_per_window)
+            The tokens.
+
+        Raises
+        ------
+        ValueError
+            If the data are incomplete, damaged, of another coder or of a later version
+            of the format.
+        """
+        packed = self._unpacked(data)
+        ends = packed.n_windows.cumsum()
+        wanted = np.arange(packed.n_windows.sum())[
+            slice(None) if rows is None else rows
+        ]
+        chunks = np.unique(np.searchsorted(ends, wanted, side="right"))
+        decoded = list(self._decoded(packed, chunks))
+        if not decoded:
+            return np.empty((0, self.n_features_in_), np.int64)
+        n_windows = packed.n_windows[chunks]
+        first = (ends - packed.n_windows)[chunks]
+        place = np.concatenate(
+            [start + np.arange(n) for start, n in zip(first, n_windows, strict=True)]
+        )
+        return np.concatenate(decoded)[np.searchsorted(place, wanted)]
+
+    def iter_decompress(self, data):
+        """Restore a stream of tokens. Inverse of `iter_compress`.
+
+        Parameters
+        ----------
+        data : bytes-like
+            Compressed tokens. For a file that is larger than memory, give
+            ``numpy.memmap(path, numpy.uint8, "r")``.
+
+        Yields
+        ------
+        ndarray of int64, shape (n_windows, n_tokens_per_window)
+            The tokens of the next chunk.
+        """
+        packed = self._unpacked(data)
+        yield from self._decoded(packed, np.arange(len(packed)))
+
+    def bits_per_token(self, X, *, groups=None):
+        """Cost of tokens under the model, without headers: the bound of `compress`.
+
+        Parameters
+        ----------
+        X : array-like of int, shape (n_windows, n_tokens_per_window)
+            Tokens of consecutive windows.
+
+        groups : array-like of shape (n_windows,) or None, default=None
+            The record of each window.
+
+        Returns
+        -------
+        float
+            Mean of ``-log2(p)`` of the tokens.
+        """
+        from sktok._torch.entropy_coding import count_bits
+
+        check_is_fitted(self)
+        self._validate_later("chunk_size")
+        chunks = list(self._chunks([(X, groups)]))
+        bits = self._coded(count_bits, iter(chunks))
+        return float(sum(bits) / sum(chunk.size for chunk in chunks))
+
+    def _chunks(self, batches):
+        """Yield chunks of windows from batches."""
+        size = max(1, int(self.chunk_size) // self.n_features_in_)
+        pending, record = [], None
+        for batch in batches:
+            X, groups = batch if isinstance(batch, tuple) else (batch, None)
+            X = validate_tokens(X, self.n_tokens_, self.n_features_in_)
+            for rows in cut(record_lengths(groups, len(X)), len(X)):
+                group = None if groups is None else np.asarray(groups)[rows.start]
+                if pending and group != record:
+                    yield np.concatenate(pending)
+                    pending = []
+                record = group
+                windows = np.concatenate([*pending, X[rows]])
+                n_whole = len(windows) // size * size
+                yield from (
+                    np.split(windows[:n_whole], n_whole // size) if n_whole else ()
+                )
+                pending = [windows[n_whole:]] if n_whole < len(windows) else []
+        if pending:
+            yield np.concatenate(pending)
+
+    def _encoded(self, chunks):
+        """Yield the number of windows and the bytes of each chunk."""
+        from sktok._torch.entropy_coding import encode
+
+        chunks, again = tee(chunks)
+        for chunk, content in zip(again, self._coded(encode, chunks), strict=True):
+            yield len(chunk), content
+
+    def _coded(self, function, chunks):
+        """Yield the result of a function of the symbols of each chunk."""
+
+        def run(some):
+            return function(self.weights_, *self._symbols(some))
+
+        return side_by_side(run, chunks, len, _ENCODED_AT_ONCE)
+
+    def _symbols(self, chunks):
+        """Tokens, their classes and places, as rows, and the lengths of chunks."""
+        tokens = as_batch([chunk.ravel() for chunk in chunks])
+        where = np.full(self.n_tokens_ + 1, -1)
+        where[self.classes_] = np.arange(self.classes_.size).reshape(
+            self.classes_.shape
+        )
+        classes, places = np.divmod(where[tokens], self.classes_.shape[1])
+        return tokens, classes, places, [chunk.size for chunk in chunks]
+
+    def _decoded(self, packed, numbers):
+        """Yield the windows of chunks, given by their numbers."""
+        from sktok._torch.entropy_coding import decode
+
+        def run(some):
+            contents = [packed.chunk(number) for number in some]
+            lengths = packed.n_windows[some] * self.n_features_in_
+            return decode(self.weights_, self.classes_, contents, lengths.tolist())
+
+        n_windows = packed.n_windows.__getitem__
+        for tokens in side_by_side(run, iter(numbers), n_windows, _DECODED_AT_ONCE):
+            if tokens.min() < 0:
+                raise ValueError("The data hold a symbol that is no token.")
+            yield tokens.reshape(-1, self.n_features_in_)
+
+    def _header(self):
+        sizes = self.n_tokens_, self.n_features_in_
+        return Header.of(*sizes, fingerprint(self), self.tokenizer_fingerprint_)
+
+    def _unpacked(self, data):
+        """Compressed tokens; raise unless this coder made them."""
+        check_is_fitted(self)
+        packed, own = Packed(data), self._header()
+        if packed.header != own:
+            raise ValueError(
+                f"The data were compressed by another coder ({packed.header}, expected "
+                f"{own}): use the coder that compressed them."
+            )
+        return packed
+
+    def _fingerprint_state(self):
+        names = (
+            "n_tokens_",
+            "n_features_in_",
+            "classes_",
+            "weights_",
+            "tokenizer_fingerprint_",
+        )
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,170 @@
+"""The format of compressed tokens: a header, chunks that are independent, an index.
+
+All numbers are little-endian. Each part has a checksum, so damage is found before
+anything is decoded, and the index allows to decode some chunks only.
+
+======  ==============================================================================
+part    content
+======  ==============================================================================
+header  magic bytes, version of the format, vocabulary size, tokens per window, the
+        fingerprints of the coder and of the tokenizer (16 bytes each), number of bytes
+        of metadata, CRC-32 of these and the metadata, metadata
+chunks  the bytes of an entropy coder, one chunk after the other
+index   of each chunk: number of windows, number of bytes, CRC-32
+end     number of chunks, CRC-32 of header, index and this number, magic bytes
+======  ==============================================================================
+"""
+
+import struct
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+_MAGIC = b"\x93SKTOKEN"  # not text, as in files of numpy
+_VERSION = 1
+_HEADER = struct.Struct("<8sHII16s16sII")
+_END = struct.Struct("<QI8s")
+_ENTRY = np.dtype([("n_windows", "<u4"), ("n_bytes", "<u4"), ("checksum", "<u4")])
+_NO_FINGERPRINT = bytes(16)
+
+
+class Header(NamedTuple):
+    """What compressed tokens say about themselves."""
+
+    n_tokens: int
+    n_tokens_per_window: int
+    coder: str  # the first 32 hexadecimal digits of its fingerprint
+    tokenizer: str  # the same; empty if it is not known
+
+    @classmethod
+    def of(cls, n_tokens, n_tokens_per_window, coder, tokenizer):
+        """A header with shortened fingerprints."""
+        return cls(n_tokens, n_tokens_per_window, coder[:32], tokenizer[:32])
+
+    def to_bytes(self, metadata):
+        """The bytes of the header and of metadata."""
+        sizes = self.n_tokens, self.n_tokens_per_window
+        prints = bytes.fromhex(self.coder), bytes.fromhex(self.tokenizer)
+        fields = _MAGIC, _VERSION, *sizes, *prints, len(metadata)
+        content = _HEADER.pack(*fields, 0)[:-4]
+        checksum = zlib.crc32(content + metadata)
+        return content + checksum.to_bytes(4, "little") + metadata
+
+
+def pack(header, chunks, metadata=b""):
+    """Yield the bytes of compressed tokens, part by part.
+
+    Parameters
+    ----------
+    header : Header
+        What the tokens are.
+
+    chunks : iterable of (int, bytes)
+        Number of windows, and bytes, of each chunk.
+
+    metadata : bytes, default=b""
+        Anything else that is known of the tokens.
+
+    Yields
+    ------
+    bytes
+        All of them joined are the compressed tokens.
+    """
+    first, entries = header.to_bytes(metadata), []
+    yield first
+    for n_windows, content in chunks:
+        entries.append((n_windows, len(content), zlib.crc32(content)))
+        yield content
+    index = np.array(entries, _ENTRY).tobytes()
+    index += len(entries).to_bytes(8, "little")
+    checksum = zlib.crc32(first + index)
+    yield index + checksum.to_bytes(4, "little") + _MAGIC
+
+
+class Packed:
+    """Compressed tokens whose header and index are whole. Inverse of `pack`.
+
+    Parameters
+    ----------
+    data : bytes-like
+        Compressed tokens.
+
+    Attributes
+    ----------
+    header : Header
+        What the tokens are.
+
+    metadata : bytes
+        The metadata given to `pack`.
+
+    n_windows : ndarray of int64, shape (n_chunks,)
+        Number of windows in each chunk.
+
+    Raises
+    ------
+    ValueError
+        If the data are anything else, incomplete or damaged, or of a later version.
+    """
+
+    def __init__(self, data):
+        self._data = memoryview(data).cast("B")
+        self.header, self.metadata = self._read_header()
+        self._first = _HEADER.size + len(self.metadata)  # byte of the first chunk
+        index = self._read_index()
+        self.n_windows = index["n_windows"].astype(np.int64)
+        self._checksums = index["checksum"]
+        stops = self._first + index["n_bytes"].cumsum(dtype=np.int64)
+        self._limits = np.r_[self._first, stops]
+        n_bytes = len(self._data) - _END.size - index.nbytes
+        _require(self._limits[-1] == n_bytes, "chunks are missing or of another size")
+
+    def __len__(self):
+        return len(self.n_windows)
+
+    def chunk(self, number):
+        """The bytes of a chunk; raise if they are damaged."""
+        start, stop = self._limits[number : number + 2]
+        content = self._data[start:stop]
+        is_whole = zlib.crc32(content) == self._checksums[number]
+        _require(is_whole, f"chunk {number} has another checksum")
+        return bytes(content)
+
+    def _read_header(self):
+        is_long_enough = len(self._data) >= _HEADER.size + _END.size
+        if not is_long_enough or self._data[:8] != _MAGIC:
+            raise ValueError(
+                "The data are not compressed tokens, or only their beginning: expected "
+                "the bytes that TokenCoder.compress returned."
+            )
+        first = self._data[: _HEADER.size]
+        _, version, *sizes, coder, tokenizer, length, checksum = _HEADER.unpack(first)
+        if version != _VERSION:
+            raise ValueError(
+                f"The data have version {version} of the format, expected {_VERSION}: "
+                "use the release of sktok that wrote them."
+            )
+        metadata = bytes(self._data[_HEADER.size :][:length])
+        is_whole = zlib.crc32(bytes(first[:-4]) + metadata) == checksum
+        _require(is_whole, "the header has another checksum")
+        tokenizer = "" if tokenizer == _NO_FINGERPRINT else tokenizer.hex()
+        return Header(*sizes, coder.hex(), tokenizer), metadata
+
+    def _read_index(self):
+        end = self._data[-_END.size :]
+        n_chunks, checksum, magic = _END.unpack(end)
+        _require(magic == _MAGIC, "their end is missing")
+        start = len(self._data) - _END.size - n_chunks * _ENTRY.itemsize
+        _require(start >= self._first, "chunks are missing")
+        index = self._data[start : -_END.size]
+        content = bytes(self._data[: self._first]) + bytes(index) + bytes(end[:8])
+        _require(zlib.crc32(content) == checksum, "the index has another checksum")
+        return np.frombuffer(index, _ENTRY)
+
+
+def _require(condition, fault):
+    if not condition:
+        raise ValueError(
+            f"The compressed tokens are incomplete or damaged ({fault}): copy them "
+            "again from where they were written."
+        )

@@ -1,0 +1,392 @@
+"""Compression of tokens: exact, the same everywhere, and safe against damage."""
+
+import copy
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import check_parameters_default_constructible
+
+from sktok import BlockSegmenter, VectorQuantizer
+from sktok.coding import TokenCoder
+from sktok.coding._classes import token_classes
+from sktok.coding._container import Header, Packed, pack
+from sktok.corpus._fingerprint import fingerprint
+from sktok.persistence import load, save
+
+N_TOKENS, LENGTH = 40, 25
+
+
+@pytest.fixture(scope="module")
+def tokenizer(ecg):
+    blocks = BlockSegmenter(block_size=10).fit_transform(ecg.data)
+    return VectorQuantizer(N_TOKENS, random_state=0).fit(blocks)
+
+
+@pytest.fixture(scope="module")
+def X(ecg, tokenizer):
+    blocks = BlockSegmenter(block_size=10).fit_transform(ecg.data)
+    return tokenizer.transform(blocks)
+
+
+@pytest.fixture(scope="module")
+def coder(X, tokenizer):
+    coder = TokenCoder(hidden_size=16, chunk_size=500, max_steps=40, random_state=0)
+    return coder.fit(X[:300], tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="module")
+def test(X):
+    """Tokens of three records of different lengths, and the record of each."""
+    return X[300:], np.repeat(["a", "b", "c"], [50, 7, 75])
+
+
+@pytest.fixture(scope="module")
+def data(coder, test):
+    return coder.compress(test[0], groups=test[1])
+
+
+def test_tokens_come_back(coder, data, test):
+    restored = coder.decompress(data)
+    assert restored.dtype == np.int64
+    assert np.array_equal(restored, test[0])
+
+
+def test_any_tokens_come_back(coder):
+    """Also tokens that the training has never seen, or not in this order."""
+    rng = np.random.default_rng(0)
+    for X in (
+        rng.integers(N_TOKENS, size=(30, LENGTH)),
+        np.zeros((30, LENGTH), int),
+        np.full((1, LENGTH), N_TOKENS - 1),
+        np.arange(40 * LENGTH).reshape(40, LENGTH) % N_TOKENS,
+    ):
+        assert np.array_equal(coder.decompress(coder.compress(X)), X)
+
+
+@pytest.mark.parametrize(("n_tokens", "length"), [(2, 1), (3, 7), (70, 300)])
+def test_vocabularies_and_windows_of_any_size(n_tokens, length):
+    X = np.random.default_rng(0).integers(n_tokens, size=(9, length))
+    coder = TokenCoder(n_tokens=n_tokens, max_steps=2, hidden_size=4, chunk_size=50)
+    assert np.array_equal(coder.fit(X).decompress(coder.compress(X)), X)
+
+
+def test_bytes_are_close_to_the_ideal(coder, data, test):
+    """Except for the header, and 12 bytes and half a word for each chunk."""
+    X, groups = test
+    ideal = coder.bits_per_token(X, groups=groups) * X.size / 8
+    n_chunks = len(Packed(data))
+    assert ideal < len(data) < ideal + 80 + 20 * n_chunks
+
+
+def test_context_and_adaptation_save_bits(coder, test):
+    """The coder needs fewer bits than the entropy of the tokens of the record."""
+    X, _ = test
+    share = np.bincount(X.ravel()) / X.size
+    entropy = -np.sum(share * np.log2(share, where=share > 0, out=share * 0))
+    coder = copy.deepcopy(coder).set_params(chunk_size=X.size)
+    assert coder.bits_per_token(X) < 0.9 * entropy
+
+
+def test_bits_are_those_of_a_plain_network(coder, X):
+    """Rounding to integers costs less than a per cent, before the first adaptation."""
+    X = X[300:]
+    one_window = copy.deepcopy(coder).set_params(chunk_size=1)
+    weights = {name: array.astype(float) for name, array in coder.weights_.items()}
+    integer_bits = one_window.bits_per_token(X)
+    assert integer_bits == pytest.approx(_float_bits(coder.classes_, weights, X), 0.01)
+
+
+def _float_bits(classes, weights, X):
+    """The same network in floating point, with functions for tables."""
+    total = 0.0
+    state = np.zeros((len(X), weights["recurrent"].shape[1]))
+    where = np.argsort(classes.ravel())[(classes < 0).sum() :]
+    before = np.full(len(X), len(weights["inputs"]) - 1)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    for position, tokens in enumerate(X.T):
+        inputs = (weights["inputs"][before] + weights["positions"][position]) / 2**24
+        recurrent = state @ weights["recurrent"].T / 2**14
+        n = state.shape[1]
+        reset, update = np.split(sigmoid(inputs + recurrent)[:, : 2 * n], 2, axis=1)
+        recurrent = recurrent[:, 2 * n :] + weights["state_bias"] / 2**24
+        new = np.tanh(inputs[:, 2 * n :] + reset * recurrent)
+        state = (1 - update) * new + update * state
+        row, place = np.divmod(where[tokens], classes.shape[1])
+        ones = np.ones((len(X), 1))
+        features = np.hstack([ones, _float_features("class", weights, state)])
+        class_logits = features @ weights["classes"].T
+        features = np.hstack([_float_features("place", weights, state), ones])
+        place_logits = np.einsum("nf,npf->np", features, weights["places"][row])
+        for logits, symbol in ((class_logits, row), (place_logits, place)):
+            logits = logits / 2**20
+            chosen = logits[np.arange(len(X)), symbol]
+            total += (np.logaddexp.reduce(logits, axis=1) - chosen).sum()
+        before = tokens
+    return total / X.size / np.log(2)
+
+
+def _float_features(name, weights, state):
+    features = state @ weights[f"{name}_features"].T / 2**14
+    return (features + weights[f"{name}_feature_bias"] / 2**24).clip(-4, 4)
+
+
+def test_bytes_do_not_depend_on_batches(coder, data, test):
+    X, groups = test
+    for limits in ([1], [13, 50, 51, 52], range(1, len(X))):
+        batches = zip(np.split(X, limits), np.split(groups, limits), strict=True)
+        assert b"".join(coder.iter_compress(batches)) == data
+
+
+def test_bytes_do_not_depend_on_what_is_coded_side_by_side(
+    coder, data, test, monkeypatch
+):
+    X, groups = test
+    for n in (1, 3):
+        for name in ("_ENCODED_AT_ONCE", "_DECODED_AT_ONCE"):
+            monkeypatch.setattr(f"sktok.coding._coder.{name}", n)
+        assert coder.compress(X, groups=groups) == data
+        assert np.array_equal(coder.decompress(data), X)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_bytes_do_not_depend_on_threads_or_settings_of_torch(
+    coder, data, test, n_threads
+):
+    before = torch.get_num_threads(), torch.get_default_dtype()
+    torch.set_num_threads(n_threads)
+    torch.set_default_dtype(torch.float16)
+    try:
+        assert coder.compress(test[0], groups=test[1]) == data
+        assert np.array_equal(coder.decompress(data), test[0])
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_default_dtype(before[1])
+
+
+def test_bytes_do_not_depend_on_the_order_of_sums(coder, data, test, monkeypatch):
+    """Sums of integers are exact: units of the state may come in any order."""
+    order = np.random.default_rng(0).permutation(len(coder.weights_["state_bias"]))
+    weights = dict(coder.weights_)
+    for name in ("inputs", "positions"):
+        gates = weights[name].reshape(len(weights[name]), 3, -1)
+        weights[name] = gates[..., order].reshape(weights[name].shape)
+    gates = weights["recurrent"].reshape(3, len(order), -1)[:, order][..., order]
+    weights["recurrent"] = gates.reshape(weights["recurrent"].shape).copy()
+    weights["state_bias"] = weights["state_bias"][order]
+    for name in ("class_features", "place_features"):
+        weights[name] = weights[name][:, order].copy()
+    permuted = copy.deepcopy(coder)
+    permuted.weights_ = weights
+    monkeypatch.setattr("sktok.coding._coder.fingerprint", lambda _: fingerprint(coder))
+    assert permuted.compress(test[0], groups=test[1]) == data
+
+
+def test_bytes_are_the_same_on_each_machine():
+    """Weights that follow from a formula, and the bytes as they were in 2026."""
+    n_tokens, n_hidden = 10, 4
+    classes = np.array([[0, 1, 2], [3, 4, -1], [5, 6, 7], [8, 9, -1]])
+
+    def waves(unit, *shape):
+        numbers = np.arange(np.prod(shape)).reshape(shape)
+        return (numbers * 7919 + 31) % 2003 * unit // 1001 - unit
+
+    coder = TokenCoder(max_steps=1, hidden_size=n_hidden, random_state=0)
+    coder.fit(np.arange(n_tokens).reshape(2, 5))
+    coder.classes_ = classes
+    coder.weights_ = coder.weights_ | {
+        "inputs": waves(2**24, n_tokens + 1, 3 * n_hidden),
+        "positions": waves(2**22, 5, 3 * n_hidden),
+        "recurrent": waves(2**14, 3 * n_hidden, n_hidden),
+        "state_bias": waves(2**22, n_hidden),
+        "class_features": waves(2**14, 3, n_hidden),
+        "class_feature_bias": waves(2**22, 3),
+        "place_features": waves(2**14, 2, n_hidden),
+        "place_feature_bias": waves(2**22, 2),
+        "classes": waves(2**20, len(classes), 4),
+        "places": waves(2**20, *classes.shape, 3),
+    }
+    X = (np.arange(1000) ** 2 // 7 % n_tokens).reshape(200, 5)
+    data = coder.compress(X)
+    assert np.array_equal(coder.decompress(data), X)
+    assert hashlib.sha256(data[58:]).hexdigest()[:16] == "018ccdcd642b863a"
+
+
+def test_chunks_are_decoded_on_their_own(coder, data, test):
+    X, _ = test
+    for rows in (slice(0, 1), slice(55, 60), slice(120, 900), slice(None, None, -7)):
+        assert np.array_equal(coder.decompress(data, rows=rows), X[rows])
+    assert coder.decompress(data, rows=slice(5, 5)).shape == (0, LENGTH)
+    chunks = list(coder.iter_decompress(data))
+    assert [len(chunk) for chunk in chunks] == [20, 20, 10, 7, 20, 20, 20, 15]
+    assert np.array_equal(np.concatenate(chunks), X)
+
+
+def test_only_the_chunks_of_the_rows_are_read(coder, data, test):
+    damaged = bytearray(data)
+    damaged[len(data) // 2] ^= 1
+    assert np.array_equal(coder.decompress(damaged, rows=slice(20)), test[0][:20])
+    with pytest.raises(ValueError, match=r"chunk . has another checksum"):
+        coder.decompress(damaged)
+
+
+def test_files_are_read_and_written_piece_by_piece(coder, data, test, tmp_path):
+    X, groups = test
+    with open(tmp_path / "tokens", "wb") as file:
+        file.writelines(coder.iter_compress([(X, groups)]))
+    assert (tmp_path / "tokens").read_bytes() == data
+    mapped = np.memmap(tmp_path / "tokens", np.uint8, "r")
+    assert np.array_equal(coder.decompress(mapped), X)
+
+
+def test_no_tokens_are_no_chunks(coder):
+    data = b"".join(coder.iter_compress([]))
+    assert coder.decompress(data).shape == (0, LENGTH)
+    assert list(coder.iter_decompress(data)) == []
+
+
+def test_damage_is_found_anywhere(coder, data):
+    rng = np.random.default_rng(0)
+    for place in rng.integers(len(data), size=60):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << rng.integers(8)
+        with pytest.raises(
+            ValueError, match=r"checksum|damaged|not compressed|version"
+        ):
+            coder.decompress(damaged)
+
+
+def test_truncation_is_found_anywhere(coder, data):
+    for length in [*range(0, 130), *range(130, len(data), 97)]:
+        with pytest.raises(ValueError, match=r"incomplete|beginning"):
+            coder.decompress(data[:length])
+    with pytest.raises(ValueError, match="incomplete"):
+        coder.decompress(data + b"\0")
+
+
+@pytest.mark.parametrize("foreign", [b"", b"RIFF", b"PK" * 100, bytes(500)])
+def test_foreign_data_are_refused(coder, foreign):
+    with pytest.raises(ValueError, match="not compressed tokens"):
+        coder.decompress(foreign)
+
+
+def test_another_coder_is_refused(coder, data, X):
+    other = clone(coder).set_params(max_steps=1).fit(X)
+    with pytest.raises(ValueError, match="another coder"):
+        other.decompress(data)
+
+
+def test_a_later_format_is_refused(coder, data):
+    later = bytearray(data)
+    later[8] += 1
+    with pytest.raises(ValueError, match=r"version 2 .* expected 1"):
+        coder.decompress(later)
+
+
+def test_container_is_the_inverse_of_pack():
+    header = Header.of(1644, 25, "ab" * 32, "")
+    chunks = [(3, b"abc"), (2, b""), (1, bytes(1000))]
+    packed = Packed(b"".join(pack(header, chunks, b"metadata")))
+    assert packed.header == header
+    assert packed.metadata == b"metadata"
+    assert packed.n_windows.tolist() == [3, 2, 1]
+    assert [packed.chunk(i) for i in range(3)] == [content for _, content in chunks]
+
+
+def test_classes_hold_each_token_once():
+    tokens = np.random.default_rng(0).integers(90, size=4000)
+    classes = token_classes(tokens, 100, np.random.RandomState(0))
+    assert np.array_equal(np.sort(classes[classes >= 0]), np.arange(100))
+    n_classes, class_size = classes.shape
+    assert n_classes * class_size < 1.5 * 100
+
+
+def test_fit_is_reproducible(coder, X, tokenizer):
+    again = clone(coder).fit(X[:300], tokenizer=tokenizer)
+    assert fingerprint(again) == fingerprint(coder)
+    assert again.loss_curve_ == coder.loss_curve_
+
+
+def test_training_lowers_the_cost(coder):
+    first, last = coder.loss_curve_[0], np.mean(coder.loss_curve_[-5:])
+    assert last < 0.9 * first
+
+
+def test_records_are_not_joined_in_training(X):
+    groups = np.repeat([0, 1], [7, 13])
+    one = TokenCoder(max_steps=2, hidden_size=4, random_state=0)
+    with_groups = clone(one).fit(X[:20], groups=groups)
+    assert with_groups.loss_curve_ != one.fit(X[:20]).loss_curve_
+
+
+def test_saved_coder_decodes_the_same(coder, data, test, tmp_path):
+    save(coder, tmp_path / "coder.skops")
+    loaded = load(tmp_path / "coder.skops")
+    assert fingerprint(loaded) == fingerprint(coder)
+    assert np.array_equal(loaded.decompress(data), test[0])
+
+
+def test_another_process_decodes_the_same(coder, data, test, tmp_path):
+    save(coder, tmp_path / "coder.skops")
+    (tmp_path / "data").write_bytes(data)
+    code = (
+        "import numpy, torch\n"
+        "from sktok.persistence import load\n"
+        "torch.set_num_threads(2)\n"
+        "data = open('data', 'rb').read()\n"
+        "numpy.save('tokens', load('coder.skops').decompress(data))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert np.array_equal(np.load(tmp_path / "tokens.npy"), test[0])
+
+
+def test_tokenizer_is_named(coder, data, tokenizer):
+    assert coder.tokenizer_fingerprint_ == fingerprint(tokenizer)
+    assert coder.n_tokens_ == tokenizer.n_tokens_
+    assert Packed(data).header.tokenizer == fingerprint(tokenizer)[:32]
+
+
+def test_vocabulary_is_that_of_the_largest_token_by_default():
+    assert TokenCoder(max_steps=1).fit([[0, 4], [1, 2]]).n_tokens_ == 5
+
+
+def test_parameters_follow_scikit_learn(coder):
+    check_parameters_default_constructible("TokenCoder", TokenCoder())
+    assert clone(coder).get_params() == coder.get_params()
+    with pytest.raises(ValueError, match="'chunk_size' parameter"):
+        TokenCoder(chunk_size=0).fit([[0, 1]])
+    with pytest.raises(ValueError, match="'chunk_size' parameter"):
+        copy.deepcopy(coder).set_params(chunk_size=0).compress(
+            np.zeros((1, LENGTH), int)
+        )
+
+
+def test_wrong_input_is_refused(coder, X):
+    with pytest.raises(NotFittedError):
+        TokenCoder().compress(X)
+    with pytest.raises(NotFittedError):
+        TokenCoder().decompress(b"")
+    with pytest.raises(ValueError, match="have 24 columns, expected 25"):
+        coder.compress(X[:, 1:])
+    with pytest.raises(ValueError, match="outside the vocabulary of 40"):
+        coder.compress(X + 1)
+    with pytest.raises(TypeError, match="expected integers"):
+        coder.compress(X.astype(float))
+    with pytest.raises(ValueError, match=r"groups have the shape \(2,\), expected"):
+        coder.compress(X, groups=[1, 2])
+    with pytest.raises(ValueError, match="outside the vocabulary of 3"):
+        TokenCoder(n_tokens=3).fit(X)
+
+
+def test_missing_extra_names_the_install(coder, X, monkeypatch):
+    monkeypatch.setitem(sys.modules, "constriction", None)
+    with pytest.raises(ImportError, match=r"pip install 'sktok\[coding\]'"):
+        coder.compress(X)
