@@ -34,8 +34,9 @@ format: .venv/installed  ## correct the style
 paper: .venv/installed  ## docs/paper.md: needs MIT-BIH, see fetch_mitdb
 	$(BIN)/python examples/benchmark_paper.py docs
 
-rate: .venv/installed  ## docs/rate_distortion.md: needs MIT-BIH, see fetch_mitdb
+rate: .venv/installed  ## docs/rate_distortion.md, compression.md: needs MIT-BIH
 	$(BIN)/python examples/benchmark_rate_distortion.py docs
+	$(BIN)/python examples/benchmark_coding.py docs
 
 bench: .venv/rivals  ## the tables of docs/speed.md
 	$(BIN)/python examples/benchmark_speed.py

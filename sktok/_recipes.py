@@ -5,7 +5,11 @@ import copy
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._blocks import BlockSegmenter
-from sktok._quantizers import BinQuantizer, VectorQuantizer
+from sktok._quantizers import (
+    BinQuantizer,
+    ResidualVectorQuantizer,
+    VectorQuantizer,
+)
 from sktok._resampling import Resampler
 from sktok._rows import LONGEST_WINDOW, require_int
 from sktok._scaling import AmplitudeScaler
@@ -17,6 +21,7 @@ def make_tokenizer(
     block_size=10,
     n_tokens=256,
     *,
+    rate_weight=0.0,
     fs=None,
     unit=None,
     lead=None,
@@ -42,8 +47,14 @@ def make_tokenizer(
     block_size : int, default=10
         Number of samples in a block.
 
-    n_tokens : int, default=256
-        Size of the vocabulary.
+    n_tokens : int or tuple of int, default=256
+        Size of the vocabulary. A tuple gives a :class:`ResidualVectorQuantizer` with as
+        many codes in each stage: each block is encoded as a token of each stage.
+
+    rate_weight : float, default=0.0
+        What a bit costs, see :class:`VectorQuantizer`. With a weight, the vocabulary
+        has the codes that are in use, and `n_tokens` at most. For compression, use
+        about ``n_tokens=(1024, 512)`` and 0.0005, and more for lower rates.
 
     fs : float or None, default=None
         Sampling rate of the windows in Hz. The tokenizer keeps it, and takes windows of
@@ -74,9 +85,10 @@ def make_tokenizer(
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Encodes windows (n_windows, window_length) as tokens (n_windows, n_blocks), and
-        windows of several leads (n_windows, n_leads, window_length) as the tokens of
-        one lead after the other; ``inverse_transform`` decodes them.
+        Encodes windows (n_windows, window_length) as tokens (n_windows, n_blocks), or
+        (n_windows, n_blocks * n_stages), and windows of several leads (n_windows,
+        n_leads, window_length) as the tokens of one lead after the other;
+        ``inverse_transform`` decodes them.
 
     See Also
     --------
@@ -105,8 +117,14 @@ def make_tokenizer(
     ...     scoring=neg_reconstruction_mse,
     ... )
     """
+    if isinstance(n_tokens, tuple):
+        quantizer = ResidualVectorQuantizer(
+            n_tokens, len(n_tokens), rate_weight=rate_weight
+        )
+    else:
+        quantizer = VectorQuantizer(n_tokens, rate_weight=rate_weight)
     tokenizer = ConvAETokenizer(
-        quantizer=VectorQuantizer(n_tokens),
+        quantizer=quantizer,
         max_steps=max_steps,
         n_candidates=n_candidates,
         random_state=random_state,

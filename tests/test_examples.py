@@ -14,6 +14,7 @@ from sklearn.utils import Bunch
 
 from sktok.corpus import Vocabulary
 from sktok.datasets import fetch_mitdb
+from sktok.metrics import token_entropy
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -153,6 +154,48 @@ def test_the_rate_distortion_benchmark(tmp_path, monkeypatch, ecg):
     assert mse["k-means", 10] < 0.01  # incomplete, so it was measured again
     assert mse["k-means", 25] == mse["1d-SAX", 10] == 1  # not selected, and complete
     assert (tmp_path / "rate_distortion.png").stat().st_size > 10_000
+
+
+def test_the_coding_benchmark(tmp_path, monkeypatch, ecg):
+    import benchmark_coding as benchmark
+
+    data = scaled(Bunch(data=ecg.data[:200], record=ecg.record[:200], fs=ecg.fs))
+    monkeypatch.setattr(benchmark, "load", lambda split: data)
+    for name, value in {
+        "N_CODES": (16, 4),
+        "N_CANDIDATES": 2,
+        "CODED_STEPS": (0.05,),
+        "STEPS": np.geomspace(0.01, 0.1, 4),
+        "LARGEST_LEVEL": 100,
+        "REPEATS": 1,
+    }.items():
+        monkeypatch.setattr(benchmark, name, value)
+    steps = benchmark.make_tokenizer
+    monkeypatch.setattr(
+        benchmark, "make_tokenizer", lambda *a, **k: steps(*a, max_steps=2, **k)
+    )
+    with joblib.parallel_config("threading"):
+        benchmark.main(
+            tmp_path, seeds=[0], weights=[0.001], coder_params={"max_steps": 1}
+        )
+    page = (tmp_path / "compression.md").read_text()
+    assert page.count("\n| 0.001 |") == 2  # without and with a search
+    assert page.count("\n| 0.05 |") == 1
+    assert "nan" not in page
+    assert (tmp_path / "compression.png").stat().st_size > 10_000
+
+
+def test_levels_of_wavelets_are_those_of_the_codec(ecg):
+    import benchmark_coding as benchmark
+
+    signal = ecg.data.ravel()[:6400]
+    rows, error = benchmark.quantised_wavelets(signal, 0.05)
+    assert rows.shape == (100, 64)
+    bands = np.split(rows, [1, 2, 4, 8, 16, 32], axis=1)
+    bits = sum(band.size * token_entropy(band) for band in bands) / signal.size
+    np.testing.assert_allclose(
+        (bits, error), benchmark.wavelet_codec(signal, 0.05), rtol=1e-9
+    )
 
 
 def test_rates_and_bounds_of_the_rate_distortion_benchmark(ecg):

@@ -28,6 +28,7 @@ from sktok import (
     ConvAETokenizer,
     GainShapeTokenizer,
     Resampler,
+    ResidualVectorQuantizer,
     VectorQuantizer,
     make_paper_tokenizer,
     make_tokenizer,
@@ -156,9 +157,15 @@ def assert_equal_but_for_ties(tokenizer, X, found):
     quantizer, latents = quantizer_and_latents(tokenizer, X)
     power = np.mean(latents**2)
     if isinstance(quantizer, VectorQuantizer):
-        vectors = latents.reshape(*own.shape, -1)[differ]
+        vectors = latents.reshape(-1, quantizer.codes_.shape[1])
+        own, found = (tokens.reshape(len(vectors), -1) for tokens in (own, found))
+        costs, differ = quantizer._costs(), (own != found).any(axis=1)
+        costs = np.zeros(quantizer.n_tokens_) if costs is None else costs
         own, found = (
-            np.square(vectors - quantizer.codes_[tokens[differ]]).sum(axis=1)
+            np.square(vectors[differ] - quantizer.dequantize(tokens[differ])).sum(
+                axis=1
+            )
+            + costs[tokens[differ]].sum(axis=1)
             for tokens in (own, found)
         )
         np.testing.assert_allclose(found, own, rtol=0, atol=NEAR * power)
@@ -214,6 +221,12 @@ def own_network_that_counts(ecg, windows):
     return tokenizer.fit(ecg.data.reshape(-1, 5, 50)), windows.reshape(-1, 5, 50)
 
 
+def two_stages_that_pay_for_bits(ecg, windows):
+    quantizer = ResidualVectorQuantizer((32, 8), rate_weight=0.001)
+    tokenizer = make_tokenizer(max_steps=30, random_state=0)
+    return tokenizer.set_params(tokenize__quantizer=quantizer).fit(ecg.data), windows
+
+
 def rows_of_one_block(ecg, windows):
     tokenizer = ConvAETokenizer(
         Linear,
@@ -260,6 +273,7 @@ def resampled_after_fit(ecg, windows):
         paper_complete_process,
         own_network_with_codes_behind,
         own_network_that_counts,
+        two_stages_that_pay_for_bits,
         rows_of_one_block,
         searched_bins_of_samples,
         codes_far_from_zero,

@@ -23,6 +23,7 @@ from sktok import (
     ConvAETokenizer,
     GainShapeTokenizer,
     Resampler,
+    ResidualVectorQuantizer,
     VectorQuantizer,
     make_paper_tokenizer,
     make_tokenizer,
@@ -43,6 +44,12 @@ def two_latents():
     """Each block has two latents, and each latent becomes a token."""
     network = ConvAETokenizer(latent_dim=2, **QUICK)
     return make_pipeline(BlockSegmenter(10), network, BinQuantizer(16))
+
+
+def two_stages():
+    """Each block has a token of each stage."""
+    quantizer = ResidualVectorQuantizer((16, 8), rate_weight=0.001)
+    return make_tokenizer(**QUICK).set_params(tokenize__quantizer=quantizer)
 
 
 def entangled(block_size, latent_dim):
@@ -75,6 +82,7 @@ TOKENIZERS = {
     "Table 1": (make_paper_tokenizer(25, **QUICK), 24, 0),
     "32 tokens a block": (make_paper_tokenizer(latent_dim=32, **QUICK), 9, 31),
     "two latents": (two_latents(), 9 + 8 * 10, 1 + 3 * 2),
+    "two stages": (two_stages(), 9 + 8 * 10, 1 + 3 * 2),
     "padded blocks": (make_tokenizer(7, **QUICK), 6 + 8 * 7, 3),
     "same rate": (make_tokenizer(fs=250, **QUICK), 9 + 8 * 10, 3),
     "search": (make_tokenizer(n_candidates=2, **QUICK), 249, 3),

@@ -41,6 +41,22 @@ def test_the_budget_follows_the_data():
     assert n_steps_for(10**10) == n_steps_for(10**12)
 
 
+def test_stages_that_pay_for_bits(ecg):
+    def fitted(weight):
+        params = {"max_steps": 100, "random_state": 0}
+        tokenizer = make_tokenizer(n_tokens=(64, 16), rate_weight=weight, **params)
+        return tokenizer.fit(ecg.data)
+
+    free, paid = fitted(0.0), fitted(0.002)
+    assert free[-1].n_tokens_ == 80 >= paid[-1].n_tokens_
+    for tokenizer in (free, paid):
+        assert tokenizer.transform(ecg.data).shape == (432, 50)
+    rates = [-neg_bits_per_sample(each, ecg.data) for each in (free, paid)]
+    errors = [-neg_reconstruction_mse(each, ecg.data) for each in (free, paid)]
+    assert rates[1] < 0.8 * rates[0]
+    assert errors[0] < errors[1] < 3 * errors[0]
+
+
 def test_bins_in_place_of_the_codebook_give_ordered_tokens(ecg):
     tokenizer = make_tokenizer(10, max_steps=100, random_state=0)
     tokenizer.set_params(tokenize__quantizer=BinQuantizer(64))

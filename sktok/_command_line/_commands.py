@@ -57,6 +57,7 @@ def fit(arguments):
     tokenizer = make_tokenizer(
         arguments.block_size,
         arguments.n_tokens,
+        rate_weight=arguments.rate_weight,
         fs=ecg.fs,
         unit=ecg.unit,
         lead=_name_of_lead(_channel(arguments)),

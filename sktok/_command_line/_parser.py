@@ -75,12 +75,14 @@ def fit(parser):
     add("--coder", metavar="FILE", type=Path, help=text)
     for name, kind, default, meaning in (
         ("--block-size", _count, 10, "samples in a block, which becomes a token"),
-        ("--n-tokens", partial(_count, least=2), 256, "size of the vocabulary"),
+        ("--n-tokens", _sizes, 256, "size of the vocabulary; 1024,512: of two stages"),
         ("--max-steps", _auto_or_count, "auto", "training steps; auto: by data size"),
         ("--seed", partial(_count, least=0), 0, "seed of the training"),
     ):
         text = f"{meaning} (default: %(default)s)"
         add(name, type=kind, default=default, metavar="N", help=text)
+    text = "what a bit costs; 0.0005 and more reduce the rate (default: 0)"
+    add("--rate-weight", type=_zero_or_positive, default=0.0, metavar="W", help=text)
     add = parser.add_mutually_exclusive_group().add_argument
     text = "samples that are tokenized together (default: 250)"
     add("--window-length", type=_count, metavar="N", help=text)
@@ -267,6 +269,16 @@ def _count(text, least=1):
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r}: expected an int from {least} up")
     return int(text)
+
+
+def _sizes(text):
+    """An int of at least 2, or a tuple of them."""
+    sizes = tuple(_count(size, least=2) for size in text.split(","))
+    return sizes if len(sizes) > 1 else sizes[0]
+
+
+def _zero_or_positive(text):
+    return 0.0 if text == "0" else float(_positive(text))
 
 
 def _auto_or_count(text):
