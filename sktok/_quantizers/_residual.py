@@ -165,16 +165,8 @@ class ResidualVectorQuantizer(VectorQuantizer):
         super()._set_codes(codebooks)
         self.stage_sizes_ = tuple(map(len, codebooks))
 
-    def _sum_of_stages(self, codes, training):
-        n_windows, _, n_stages, _ = codes.shape
-        n_fewer = int(_FEWER_STAGES * n_windows)
-        if not training.training or n_stages == 1 or n_fewer == 0:
-            return codes.sum(-2)
-        # The first windows of a batch, which are random ones.
-        kept = codes.new_ones(n_windows, 1, n_stages, 1)
-        for n_kept in range(1, n_stages):
-            kept[n_kept - 1 : n_fewer : n_stages - 1, :, n_kept:] = 0
-        return (codes * kept).sum(-2)
+    def _n_with_fewer_stages(self, n_windows):
+        return int(_FEWER_STAGES * n_windows) if self.n_stages > 1 else 0
 
     def _fingerprint_state(self):
         stages = self.stage_sizes_, int(self.n_stages)

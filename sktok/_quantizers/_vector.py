@@ -40,6 +40,29 @@ _N_STARTS = 4  # codes of a first stage to try; one has a 10 % larger error
 _RAMP = 500  # batches, at most, in which the cost of a bit grows to its full value
 
 
+def without_last_stages(codes, n_windows):
+    """Codes with zeros for the last stages of the first windows: one of them, or more.
+
+    Parameters
+    ----------
+    codes : torch.Tensor of shape (windows, blocks, n_stages, dim)
+        Codes.
+
+    n_windows : int
+        Number of windows.
+
+    Returns
+    -------
+    torch.Tensor of shape (windows, blocks, n_stages, dim)
+        Codes.
+    """
+    n_stages = codes.shape[2]
+    kept = codes.new_ones(len(codes), 1, n_stages, 1)
+    for n_kept in range(1, n_stages):
+        kept[n_kept - 1 : n_windows : n_stages - 1, :, n_kept:] = 0
+    return codes * kept
+
+
 class VectorQuantizer(BaseQuantizer):
     """Vector quantisation: each block becomes the index of its nearest code.
 
@@ -186,9 +209,9 @@ class VectorQuantizer(BaseQuantizer):
         """Set the codes of each stage."""
         self.codes_ = np.concatenate(codebooks)
 
-    def _sum_of_stages(self, codes, training):
-        """Sum codes (windows, blocks, n_stages, dim) over the stages."""
-        return codes.sum(-2)
+    def _n_with_fewer_stages(self, n_windows):
+        """Number of windows of a batch that are restored from the first stages."""
+        return 0
 
     def learn(self, values):
         """Learn the codebook by k-means.
@@ -264,10 +287,10 @@ class VectorQuantizer(BaseQuantizer):
         tokens = (np.cumsum(used) - 1)[tokens]
         return tokens.reshape(*values.shape[:-1], -1)
 
-    def _choose(self, backend, values, codes, costs):
+    def _choose(self, backend, values, codes, costs, n_starts=_N_STARTS):
         """Tokens of values, (n_values, dim) -> (n_values, n_stages)."""
         stages = self._stages()
-        return stage_by_stage(backend, values, codes, stages, costs, _N_STARTS)
+        return stage_by_stage(backend, values, codes, stages, costs, n_starts)
 
     def _costs(self):
         """What the bits of each code cost, in the unit of the squared distance."""
@@ -328,8 +351,15 @@ class VectorQuantizer(BaseQuantizer):
         values, codes = latents.detach().flatten(0, -2), training.codes_.detach()
         costs = self._running_costs(training)
         tokens = self._choose(tensors(), values, codes, costs)
-        chosen = training.codes_[tokens.view(*latents.shape[:-1], -1)]
-        chosen = self._sum_of_stages(chosen, training)
+        n_windows, n_blocks, _ = latents.shape
+        n_fewer = self._n_with_fewer_stages(n_windows) if training.training else 0
+        if n_fewer:  # their first stages are chosen as if there were no others
+            some = slice(0, n_fewer * n_blocks)
+            tokens[some] = self._choose(tensors(), values[some], codes, costs, 1)
+        chosen = training.codes_[tokens.view(n_windows, n_blocks, -1)]
+        if n_fewer:
+            chosen = without_last_stages(chosen, n_fewer)
+        chosen = chosen.sum(-2)
         to_codes = mean_by_window((latents - chosen.detach()).square())
         to_latents = mean_by_window((chosen - latents.detach()).square())
         penalty = _LATENTS_TO_CODES * to_codes + _CODES_TO_LATENTS * to_latents
