@@ -41,7 +41,7 @@ RATE_WEIGHTS = (0.00045, 0.0006, 0.002, 0.006)
 N_CANDIDATES = 6
 SEEDS = (0, 1, 2)
 CHUNK_SIZE = 20_000  # tokens: five minutes
-STEPS = np.geomspace(0.01, 0.1, 12)  # of the wavelet codec
+STEPS = np.geomspace(0.008, 0.16, 16)  # of the wavelet codec
 CODED_STEPS = (0.02, 0.03, 0.05)  # with bytes on the disk
 LARGEST_LEVEL = 1000
 REPEATS = 5
@@ -184,8 +184,9 @@ def wavelet_curves(test):
 
 def bits_at(mse, curve):
     """Bits per sample of a curve at an error, interpolated between logarithms."""
-    bits, errors_of = np.log(curve).T
-    return np.exp(np.interp(np.log(mse), errors_of, bits))
+    bits, known = np.log(curve).T
+    logarithm = np.interp(np.log(mse), known, bits, left=np.nan, right=np.nan)
+    return np.exp(logarithm)
 
 
 def run_all(path, jobs):

@@ -114,8 +114,9 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         Number of tokens that `transform` tries for each block. 1 takes the encoder's
         own choice. With more, `transform` searches for the best reconstruction of the
         window (analysis by synthesis), which is slower and never increases the error.
-        With a quantiser that has a `rate_weight`, it minimises the sum of the error and
-        the cost of the bits, given the token before. May be set after `fit`.
+        With a quantiser that has a `rate_weight`, it minimises, and never increases,
+        the sum of the error and the cost of the bits, given the token before. May be
+        set after `fit`.
 
     n_stages : int or None, default=None
         Number of stages of a :class:`ResidualVectorQuantizer` to use; None uses all.
@@ -375,6 +376,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
         if self.quantizer is not None:
             self.quantizer._validate_params()
+        self._require_stages(self.quantizer)
         continues = is_fitted(self)
         X = validate_windows(self, X, reset=not continues, dtype=np.float32)
         if not (is_stream and continues and self.is_complete_):
@@ -421,14 +423,21 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
     def _quantizer(self):
         """The fitted quantiser, with as many stages as `n_stages` says."""
         self._validate_later("n_stages")
+        self._require_stages(self.quantizer_)
         if self.n_stages is None:
             return self.quantizer_
-        if not hasattr(self.quantizer_, "n_stages"):
-            raise ValueError(
-                f"n_stages={self.n_stages}, but quantizer={self.quantizer_} has no "
-                "stages: set n_stages=None, or fit with a ResidualVectorQuantizer."
-            )
         return copy.copy(self.quantizer_).set_params(n_stages=int(self.n_stages))
+
+    def _require_stages(self, quantizer):
+        """Raise unless a quantiser has as many stages as `n_stages` says."""
+        if self.n_stages is not None and self.n_stages > getattr(
+            quantizer, "n_stages", 0
+        ):
+            raise ValueError(
+                f"n_stages={self.n_stages}, but quantizer={quantizer} has fewer stages "
+                "or none: lower n_stages, set it to None, or fit with a "
+                "ResidualVectorQuantizer that has as many."
+            )
 
     def _bit_cost(self):
         """What a bit costs in a search, in the unit of the squared error of a block."""
@@ -527,6 +536,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
                 return decode(self.network_, X, self.device)
         quantizer = self._quantizer()
         tokens = validate_tokens(X, self.n_tokens_, quantizer._tokens_per_window())
+        quantizer._require_places(tokens)
         if self.codebook_ is not None:
             blocks = np.take(self.codebook_, tokens, axis=0)
         else:

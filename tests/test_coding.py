@@ -4,6 +4,7 @@ import copy
 import hashlib
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_parameters_default_constructible
 
 from sktok import BlockSegmenter, VectorQuantizer
+from sktok._torch.guard import seeded
+from sktok._torch.integer_network import LARGEST_WEIGHT
+from sktok._torch.token_network import TokenNetwork
 from sktok.coding import TokenCoder
 from sktok.coding._classes import token_classes
 from sktok.coding._container import Header, Packed, pack
@@ -77,7 +81,7 @@ def test_vocabularies_and_windows_of_any_size(n_tokens, length):
 
 
 def test_bytes_are_close_to_the_ideal(coder, data, test):
-    """Except for the header, and 12 bytes and half a word for each chunk."""
+    """Except for the header, and 16 bytes and half a word for each chunk."""
     X, groups = test
     ideal = coder.bits_per_token(X, groups=groups) * X.size / 8
     n_chunks = len(Packed(data))
@@ -217,7 +221,7 @@ def test_bytes_are_the_same_on_each_machine():
     X = (np.arange(1000) ** 2 // 7 % n_tokens).reshape(200, 5)
     data = coder.compress(X)
     assert np.array_equal(coder.decompress(data), X)
-    assert hashlib.sha256(data[58:]).hexdigest()[:16] == "018ccdcd642b863a"
+    assert hashlib.sha256(data[58:]).hexdigest()[:16] == "6790bc6e0fca49a1"
 
 
 def test_chunks_are_decoded_on_their_own(coder, data, test):
@@ -279,9 +283,14 @@ def test_foreign_data_are_refused(coder, foreign):
 
 
 def test_another_coder_is_refused(coder, data, X):
-    other = clone(coder).set_params(max_steps=1).fit(X)
-    with pytest.raises(ValueError, match="another coder"):
-        other.decompress(data)
+    other = clone(coder).set_params(max_steps=1)
+    for tokens, difference in (
+        (X, "the fingerprint of the tokenizer is [0-9a-f]{32}, expected none"),
+        (X[:, 1:], "the number of tokens per window is 25, expected 24"),
+        (X % 8, "the size of the vocabulary is 40, expected 8"),
+    ):
+        with pytest.raises(ValueError, match=rf"another coder \({difference}\)"):
+            other.fit(tokens).decompress(data)
 
 
 def test_a_later_format_is_refused(coder, data):
@@ -293,12 +302,33 @@ def test_a_later_format_is_refused(coder, data):
 
 def test_container_is_the_inverse_of_pack():
     header = Header.of(1644, 25, "ab" * 32, "")
-    chunks = [(3, b"abc"), (2, b""), (1, bytes(1000))]
+    windows = np.split(np.arange(6 * 25).reshape(6, 25), [3, 5])
+    contents = [b"abc", b"", bytes(1000)]
+    chunks = zip(windows, contents, strict=True)
     packed = Packed(b"".join(pack(header, chunks, b"metadata")))
     assert packed.header == header
     assert packed.metadata == b"metadata"
     assert packed.n_windows.tolist() == [3, 2, 1]
-    assert [packed.chunk(i) for i in range(3)] == [content for _, content in chunks]
+    assert [packed.chunk(i) for i in range(3)] == contents
+    packed.require_tokens(1, windows[1])
+    with pytest.raises(ValueError, match="tokens do not match"):
+        packed.require_tokens(1, windows[1][::-1])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whole_bytes_of_no_tokens_are_refused(coder, X, seed):
+    """Some are impossible for constriction, others are those of other tokens."""
+    chunk = X[:2], np.random.default_rng(seed).bytes(16)
+    data = b"".join(pack(coder._header(), [chunk]))
+    with pytest.raises(ValueError, match="tokens do not match"):
+        coder.decompress(data)
+
+
+def test_another_rounding_of_probabilities_is_found(coder, data, monkeypatch):
+    """As another release of constriction might have."""
+    monkeypatch.setattr("sktok._torch.entropy_coding._QUANTISATION", {"perfect": True})
+    with pytest.raises(ValueError, match=r"tokens do not match.*constriction"):
+        coder.decompress(data)
 
 
 def test_classes_hold_each_token_once():
@@ -313,6 +343,73 @@ def test_fit_is_reproducible(coder, X, tokenizer):
     again = clone(coder).fit(X[:300], tokenizer=tokenizer)
     assert fingerprint(again) == fingerprint(coder)
     assert again.loss_curve_ == coder.loss_curve_
+
+
+def test_fit_depends_on_nothing_but_its_seed(X, monkeypatch):
+    """Other threads draw from the generator of torch meanwhile, and are not blocked."""
+    coder = TokenCoder(hidden_size=4, max_steps=3, random_state=0)
+    alone, bits = clone(coder).fit(X[:20]), TokenNetwork.bits
+
+    def draw():
+        with seeded(1):
+            torch.rand(3)
+
+    def bits_while_another_draws(*arguments):
+        torch.rand(3)
+        thread = threading.Thread(target=draw, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        return bits(*arguments)
+
+    monkeypatch.setattr(TokenNetwork, "bits", bits_while_another_draws)
+    before = torch.get_default_dtype()
+    for dtype in (torch.float64, torch.float16):
+        torch.set_default_dtype(dtype)
+        try:
+            assert fingerprint(clone(coder).fit(X[:20])) == fingerprint(alone)
+        finally:
+            torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("X", [[[0]], [[0, 1]], np.zeros((50, 4), int)])
+def test_constant_tokens_have_finite_weights(X):
+    coder = TokenCoder(max_steps=2, random_state=0).fit(X)
+    assert np.array_equal(coder.decompress(coder.compress(X)), X)
+    assert np.isfinite(coder.bits_per_token(X))
+
+
+def test_whitening_keeps_probabilities():
+    """Also of features that do not vary, and without weights beyond the limit."""
+    torch.manual_seed(0)
+    network = TokenNetwork(torch.tensor([[0, 1], [2, -1]]), 1, 8)
+    for tokens in (torch.arange(60).reshape(6, 10) % 3, torch.zeros(1, 1).long()):
+        with torch.no_grad():
+            before = network.bits(tokens)
+            network.whiten(tokens)
+            torch.testing.assert_close(network.bits(tokens), before)
+        assert all(p.abs().max() < LARGEST_WEIGHT for p in network.parameters())
+
+
+def test_whitening_takes_a_limited_number_of_tokens(X, monkeypatch):
+    sizes, whiten = [], TokenNetwork.whiten
+
+    def count(network, tokens):
+        sizes.append(tokens.numel())
+        return whiten(network, tokens)
+
+    monkeypatch.setattr(TokenNetwork, "whiten", count)
+    for limit, n in ((600, 500), (100, 100)):  # of sequences of 250 tokens
+        monkeypatch.setattr("sktok._torch.token_network._WHITENING", limit)
+        TokenCoder(hidden_size=4, max_steps=1).fit(X[:40])
+        assert sizes.pop() == n
+
+
+@pytest.mark.parametrize("learning_rate", [100.0, 1e30])
+def test_divergence_is_an_error(X, monkeypatch, learning_rate):
+    monkeypatch.setattr("sktok._torch.token_network._LEARNING_RATE", learning_rate)
+    with pytest.raises(FloatingPointError, match="diverged"):
+        TokenCoder(hidden_size=4, max_steps=5, random_state=0).fit(X[:40])
 
 
 def test_training_lowers_the_cost(coder):
@@ -358,6 +455,39 @@ def test_vocabulary_is_that_of_the_largest_token_by_default():
     assert TokenCoder(max_steps=1).fit([[0, 4], [1, 2]]).n_tokens_ == 5
 
 
+def test_vocabulary_has_at_least_two_tokens(tokenizer, monkeypatch):
+    monkeypatch.setattr("sktok.coding._coder.vocabulary_size", lambda _: 1)
+    X = np.zeros((3, LENGTH), int)
+    coder = TokenCoder(max_steps=1).fit(X, tokenizer=tokenizer)
+    assert coder.n_tokens_ == 2
+    assert np.array_equal(coder.decompress(coder.compress(X)), X)
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "X", "message"),
+    [
+        (3, [[0, 3]], "from 0 to 3 and n_tokens is 3, expected tokens in range"),
+        (3, [[-1, 2]], "from -1 to 2 and n_tokens is 3"),
+        (None, [[-1, 2]], "from -1 to 2 and n_tokens is 3"),
+        (None, [[-5, -1]], "from -5 to -1 and n_tokens is 2"),
+        (None, [[0, 2**16]], "n_tokens is 65537, expected .* at most 65536"),
+        (None, [[0, 2**63 - 1]], "expected .* at most 65536"),
+    ],
+)
+def test_tokens_outside_the_vocabulary_are_refused(n_tokens, X, message):
+    with pytest.raises(ValueError, match=message):
+        TokenCoder(n_tokens=n_tokens, max_steps=1).fit(X)
+
+
+def test_batches_without_windows_are_skipped(coder, data, test):
+    X, groups = test
+    batches = [X[:0], (X, groups), (X[:0], groups[:0])]
+    assert b"".join(coder.iter_compress(batches)) == data
+    assert coder.decompress(coder.compress(X[:0])).shape == (0, LENGTH)
+    with pytest.raises(ValueError, match="0 sample"):
+        coder.bits_per_token(X[:0])
+
+
 def test_parameters_follow_scikit_learn(coder):
     check_parameters_default_constructible("TokenCoder", TokenCoder())
     assert clone(coder).get_params() == coder.get_params()
@@ -382,8 +512,16 @@ def test_wrong_input_is_refused(coder, X):
         coder.compress(X.astype(float))
     with pytest.raises(ValueError, match=r"groups have the shape \(2,\), expected"):
         coder.compress(X, groups=[1, 2])
-    with pytest.raises(ValueError, match="outside the vocabulary of 3"):
-        TokenCoder(n_tokens=3).fit(X)
+    for n_rows in (1, 2, 3):
+        batch = tuple(map(tuple, X[:n_rows]))
+        with pytest.raises(TypeError, match=f"a tuple of {n_rows}, expected an array"):
+            list(coder.iter_compress([batch]))
+    for metadata in ("text", 5, None):
+        with pytest.raises(TypeError, match="expected bytes"):
+            next(coder.iter_compress([X], metadata=metadata))
+    for rows in (3, [1, 2], np.ones(len(X), bool)):
+        with pytest.raises(TypeError, match="expected a slice or None"):
+            coder.decompress(b"", rows=rows)
 
 
 def test_missing_extra_names_the_install(coder, X, monkeypatch):

@@ -30,6 +30,7 @@ from sktok import (
     __version__,
 )
 from sktok._command_line import main
+from sktok._command_line._parser import build_parser
 from sktok.corpus import read_corpus, write_corpus
 from sktok.datasets import load_wfdb, split_patients
 from sktok.datasets._wfdb import read_leads
@@ -265,6 +266,10 @@ def test_compress_refuses_what_does_not_fit(folder, home, coders, capsys):
     no_coder = ["--tokenizer", "home/small.skops", "--coder", "home/small.skops"]
     error = error_of(capsys, "compress", "home/ward/a", *no_coder, "--out", "a.sktok")
     assert "holds a Pipeline, expected a coder" in error
+    for option, name in zip(coders[::2], coders[1::2], strict=True):
+        out = [*coders, "--overwrite", "--out", name.replace("/", "/ward/../")]
+        error = error_of(capsys, "compress", "home/ward/a", *out)
+        assert f"--out and {option} both name" in error
     existing = [*coders, "--out", "home/gap.sktok"]
     assert "--overwrite" in error_of(capsys, "compress", "home/ward/a", *existing)
     assert not list(folder.glob("*.sktok"))
@@ -275,16 +280,38 @@ def test_decompress_refuses_damaged_and_other_files(folder, home, coders, capsys
     coder = load(home / "coder.skops")
     tokens = np.zeros((1, coder.n_features_in_), int)
     pieces = coder.iter_compress([tokens], metadata=b"[{}]")
+    without_record = bytearray(coder.compress(tokens))
+    without_record[58] ^= 1  # of a chunk, which is not decoded
     for fault, data in {
         "incomplete or damaged": content[:-1],
         "not compressed tokens": b"RIFF",
-        "is not valid JSON": coder.compress(tokens),
         "does not say of which record": b"".join(pieces),
+        "TokenCoder.decompress": without_record,
     }.items():
         Path("other.sktok").write_bytes(data)
         arguments = ["other.sktok", *coders, "--out", "new"]
         assert fault in error_of(capsys, "decompress", *arguments)
     assert not Path("new").exists()
+
+
+def test_a_coder_is_no_tokenizer(folder, coders, capsys):
+    no_tokenizer = ["--tokenizer", "home/coder.skops"]
+    out = [*no_tokenizer, "--out", "x"]
+    for arguments in (
+        ["inspect", "home/coder.skops"],
+        ["tokenize", "home/ward/a", *out],
+        ["decode", "home/corpus", *out],
+        ["compress", "home/ward/a", *coders, *out],
+        ["decompress", "home/gap.sktok", *coders, *out],
+    ):
+        error = error_of(capsys, *arguments)
+        assert "home/coder.skops holds a coder, expected the file of a token" in error
+
+
+def test_missing_extra_is_one_line(folder, coders, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "constriction", None)
+    arguments = ["decompress", "home/gap.sktok", *coders, "--out", "x"]
+    assert "pip install 'sktok[coding]'" in error_of(capsys, *arguments)
 
 
 def test_records_without_a_valid_window_are_decoded_as_invalid(folder, home, capsys):
@@ -413,6 +440,9 @@ def test_version(capsys):
         ["fit", "ward/a", "--out", "x", "--n-tokens", "1"],
         ["fit", "ward/a", "--out", "x", "--max-steps", "many"],
         ["fit", "ward/a", "--out", "x", "--fs", "inf"],
+        ["fit", "ward/a", "--out", "x", "--rate-weight", "nan"],
+        ["fit", "ward/a", "--out", "x", "--rate-weight", "inf"],
+        ["fit", "ward/a", "--out", "x", "--rate-weight=-1"],
         [
             "fit",
             "ward/a",
@@ -434,6 +464,12 @@ def test_wrong_usage(arguments, capsys):
     assert "error: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["0", "0.0", "0e0", "5e-4", "2"])
+def test_rate_weight_is_any_number_from_zero_up(text):
+    arguments = ["fit", "ward/a", "--out", "x", "--rate-weight", text]
+    assert build_parser().parse_args(arguments).rate_weight == float(text)
+
+
 def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
     Path("kept.skops").write_text("mine")
     fit = ["fit", "home/ward/a", "--max-steps", "1", "--out"]
@@ -453,6 +489,7 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
     ("arguments", "message"),
     [
         ("fit home/ward/z --out x", r"no WFDB or EDF record home/ward/z"),
+        ("fit home/ward/a --out x --coder ./y/../x", "--out and --coder both name x"),
         ("fit . --out x", "no WFDB or EDF record in the folder"),
         (
             "fit home/ward/a --out home/ward/a.hea/x",

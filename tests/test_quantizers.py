@@ -513,3 +513,44 @@ def test_stages_that_do_not_exist_are_named(blocks):
         ResidualVectorQuantizer((4, 4), 3).fit(blocks)
     with pytest.raises(ValueError, match="expected an int of at least 2 for each"):
         ResidualVectorQuantizer((4, 1)).fit(blocks)
+
+
+def test_codes_far_from_zero_pay_for_their_bits(blocks):
+    """In the integers of a converter, squares drown the differences in float32."""
+    quantizer = VectorQuantizer(64, rate_weight=1e-2, random_state=0)
+    near, far = (
+        quantizer.fit((200 * blocks + offset).astype(np.float32)).code_lengths_
+        for offset in (0, 10_000)
+    )
+    assert len(near) == len(far)
+    np.testing.assert_allclose(np.sort(far), np.sort(near), atol=0.2)
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e25])
+@pytest.mark.parametrize("quantizer", CODEBOOKS, ids=repr)
+def test_tiny_and_huge_values_have_the_tokens_of_others(quantizer, factor, blocks):
+    X = blocks[:40].astype(np.float32)
+    expected = clone(quantizer).fit_transform(X)
+    found = clone(quantizer).fit_transform(X * np.float32(factor))
+    assert np.mean(found == expected) > 0.99
+
+
+def test_tokens_of_another_stage_are_refused(blocks):
+    quantizer = ResidualVectorQuantizer(4, random_state=0).fit(blocks)
+    tokens = quantizer.transform(blocks)
+    with pytest.raises(ValueError, match="in a place of stage 1, whose tokens are"):
+        quantizer.inverse_transform(tokens[:, ::-1])
+    for n_stages in (0, -1, 1.5, "a"):
+        quantizer.set_params(n_stages=n_stages)
+        with pytest.raises(ValueError, match="n_stages"):
+            quantizer.transform(blocks)
+
+
+def test_a_large_weight_leaves_one_code(blocks):
+    quantizer = ResidualVectorQuantizer(8, rate_weight=1e6, random_state=0)
+    tokens = quantizer.fit_transform(blocks)
+    assert quantizer.stage_sizes_ == (1, 1)
+    np.testing.assert_array_equal(np.unique(tokens), [0, 1])
+    mean = blocks.mean(axis=(0, 1))
+    restored = quantizer.inverse_transform(tokens)
+    np.testing.assert_allclose(restored[0, 0], mean, rtol=1e-3)

@@ -132,3 +132,41 @@ def test_latents_cannot_be_searched(blocks, quick):
     tokenizer = quick(n_candidates=2, max_steps=2).fit(blocks)
     with pytest.raises(ValueError, match=r"n_candidates=2 searches tokens.*quantizer"):
         tokenizer.transform(blocks)
+
+
+def test_a_search_that_pays_for_bits_lowers_the_sum(blocks, quick):
+    quantizer = ResidualVectorQuantizer((32, 8), rate_weight=0.003)
+    fitted = quick(quantizer=quantizer, max_steps=60).fit(blocks)
+    codebook = fitted.quantizer_
+
+    def total(n_candidates):
+        tokens = fitted.set_params(n_candidates=n_candidates).transform(blocks)
+        error = window_errors(fitted, blocks)
+        classes, lengths, in_class = (
+            codebook.code_classes_,
+            codebook.class_lengths_,
+            codebook.lengths_in_class_,
+        )
+        tokens = tokens.reshape(len(blocks), -1, 2)
+        bits = np.zeros(len(blocks))
+        for block in range(tokens.shape[1]):
+            first, second = tokens[:, block].T
+            before = tokens[:, block - 1, 0] if block else np.full(len(blocks), -1)
+            for token, context in ((first, before), (second, first)):
+                bits += lengths[classes[context], classes[token]] + in_class[token]
+        return error, bits, error + fitted._bit_cost() * bits
+
+    own, searched = total(1), total(4)
+    assert (searched[2] <= own[2] * (1 + 1e-5)).all()
+    assert (searched[2] < own[2]).mean() > 0.5
+    assert searched[1].mean() < own[1].mean()
+
+
+def test_a_stage_with_one_code_is_not_searched(blocks, quick):
+    fitted = quick(quantizer=ResidualVectorQuantizer(8)).fit(blocks)
+    codes = fitted.quantizer_.codes_
+    fitted.quantizer_._set_codes([codes[:8], codes[8:9]])
+    own = window_errors(fitted, blocks)
+    searched = window_errors(fitted.set_params(n_candidates=3), blocks)
+    assert (searched <= own * (1 + 1e-5)).all()
+    assert (searched < own).any()

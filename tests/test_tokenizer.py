@@ -20,9 +20,11 @@ from sktok import (
     BinQuantizer,
     BlockSegmenter,
     ConvAETokenizer,
+    ResidualVectorQuantizer,
     VectorQuantizer,
     make_paper_tokenizer,
 )
+from sktok._quantizers import _vector
 from sktok._torch import fitting, training
 from sktok._torch.fitting import settings_for
 from sktok._torch.training import augmented
@@ -796,3 +798,39 @@ def test_weights_that_others_train_are_used_at_once(blocks, quick, network, fuse
     np.testing.assert_array_equal(fresh.transform(blocks[:60]), changed)
     restored = tokenizer.inverse_transform(latents)
     np.testing.assert_array_equal(fresh.inverse_transform(latents), restored)
+
+
+def test_stages_that_a_quantizer_lacks_are_refused_before_training(blocks, quick):
+    for quantizer, n_stages in (
+        (VectorQuantizer(8), 1),
+        (ResidualVectorQuantizer(8), 3),
+        (None, 1),
+    ):
+        tokenizer = quick(quantizer=quantizer, n_stages=n_stages)
+        with pytest.raises(ValueError, match=f"n_stages={n_stages}, but quantizer="):
+            tokenizer.fit(blocks)
+        fitted = quick(quantizer=quantizer).fit(blocks).set_params(n_stages=n_stages)
+        with pytest.raises(ValueError, match="lower n_stages"):
+            fitted.transform(blocks)
+
+
+def test_warm_starts_with_another_weight(blocks, quick, monkeypatch):
+    monkeypatch.setattr(_vector, "_ENOUGH_VECTORS", 0)  # earlier uses do not count
+    tokenizer = quick(quantizer=VectorQuantizer(32, rate_weight=0.05), warm_start=True)
+    n_tokens = tokenizer.fit(blocks).n_tokens_
+    assert n_tokens < 32
+    tokenizer.quantizer.set_params(rate_weight=0.01)
+    assert tokenizer.fit(blocks).n_tokens_ <= n_tokens
+    tokenizer.quantizer.set_params(rate_weight=0.0)
+    assert tokenizer.fit(blocks).n_tokens_ == 32
+    assert not hasattr(tokenizer.quantizer_, "code_lengths_")
+
+
+def test_a_small_last_batch_of_a_stream_keeps_the_codes(blocks, quick):
+    quantizer = VectorQuantizer(32, rate_weight=0.001)
+    tokenizer = quick(quantizer=quantizer, max_steps=50, batch_size=10)
+    for _ in range(3):
+        tokenizer.partial_fit(blocks)
+    n_tokens = tokenizer.n_tokens_
+    tokenizer.partial_fit(blocks[:2])
+    assert tokenizer.n_tokens_ > 0.9 * n_tokens

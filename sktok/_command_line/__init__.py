@@ -15,6 +15,9 @@ from sktok._command_line._parser import build_parser
 _OPTIONS = {"channel": "--channel", "lead": "--channel", "fs": "--fs"}
 _OPTIONS |= {"missing": "--missing", "validation": "--validation"}
 
+# Of files, of their content, of the machine, of missing extras, and of training.
+_ERRORS = OSError, TypeError, ValueError, MemoryError, ImportError, FloatingPointError
+
 
 def main(argv=None):
     """Run a command and report errors, warnings and interruptions in one line each.
@@ -42,7 +45,7 @@ def main(argv=None):
         except KeyboardInterrupt:
             print("sktok: interrupted", file=sys.stderr)
             return 130
-        except (MemoryError, OSError, TypeError, ValueError) as error:
+        except _ERRORS as error:
             print(f"sktok: error: {_one_line(error)}", file=sys.stderr)
             return 1
     return 0

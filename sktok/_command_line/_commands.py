@@ -7,6 +7,7 @@ import re
 import tempfile
 import warnings
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -25,7 +26,8 @@ from sktok._steps import (
     walk,
     window_shape,
 )
-from sktok.coding import TokenCoder, metadata_of
+from sktok.coding import TokenCoder
+from sktok.coding._container import Packed
 from sktok.corpus import read_corpus, write_corpus
 from sktok.corpus._fingerprint import fingerprint
 from sktok.corpus._reader import is_lead, read_record, require_whole
@@ -43,6 +45,7 @@ _BYTES_IN_FORMAT_212 = 1.5  # a sample, in the format of most records of PhysioN
 def fit(arguments):
     """Train a tokenizer on records, and measure it on them and on other records."""
     out = arguments.out
+    _require_other_file(out, coder=arguments.coder)
     for path in filter(None, (out, arguments.coder)):
         _require_absent(path, arguments.overwrite)
     n_records = len(find_records(arguments.records))
@@ -125,6 +128,7 @@ def decode(arguments):
 def compress(arguments):
     """Write the compressed tokens of a record, and measure size and error."""
     out, records = arguments.out, dict(find_records(arguments.records))
+    _require_other_file(out, tokenizer=arguments.tokenizer, coder=arguments.coder)
     _require_absent(out, arguments.overwrite)
     tokenizer = _load_tokenizer(arguments.tokenizer)
     coder = _load_coder(arguments.coder, tokenizer)
@@ -160,13 +164,8 @@ def decompress(arguments):
     tokenizer = _load_tokenizer(arguments.tokenizer)
     coder = _load_coder(arguments.coder, tokenizer)
     data = arguments.file.read_bytes()
+    entries = _described_record(data, arguments.file, tokenizer)
     tokens = coder.decompress(data)
-    entries = parse_json(metadata_of(data), arguments.file)
-    if not _describes_record(entries, tokenizer, len(tokens)):
-        raise ValueError(
-            f"{arguments.file} holds tokens, but does not say of which record: use "
-            "sktok.coding.TokenCoder.decompress."
-        )
     ((name, entries),) = _by_wfdb_name(entries).items()
     _set_rate(tokenizer, entries[0]["fs"])
     limits = np.cumsum(list(map(_n_windows, entries)))[:-1]
@@ -206,6 +205,15 @@ def inspect(arguments):
         print(as_lines(facts))
         if description:
             print(f"\nOn these records:\n{description}")
+
+
+def _require_other_file(out, **others):
+    """Raise before the work if an option names the file of --out."""
+    for option, path in others.items():
+        if path is not None and path.resolve() == out.resolve():
+            raise ValueError(
+                f"--out and --{option} both name {out}: choose another name for --out."
+            )
 
 
 def _require_absent(path, overwrite):
@@ -258,6 +266,19 @@ def _entries(ecg):
                 "fs": ecg.fs,
                 "runs": [[int(run[0]), len(run)] for run in runs],
             }
+        )
+    return entries
+
+
+def _described_record(data, path, tokenizer):
+    """The entries of the record in compressed tokens, which are not decoded."""
+    packed, entries = Packed(data), None
+    with suppress(ValueError):  # tokens that were compressed in Python
+        entries = parse_json(packed.metadata, path)
+    if not _describes_record(entries, tokenizer, packed.n_windows.sum()):
+        raise ValueError(
+            f"{path} holds tokens, but does not say of which record: use "
+            "sktok.coding.TokenCoder.decompress."
         )
     return entries
 
@@ -381,13 +402,16 @@ def _load_tokenizer(path):
     if Path(f"{path}.hea").is_file():
         raise ValueError(f"{path} is a record, expected the file of a tokenizer.")
     try:
-        return load(path)
+        tokenizer = load(path)
     except ValueError as error:
         error.add_note(
             "A pickle can execute any code and is not loaded: if you trust it, load it "
             "in Python and write it with sktok.persistence.save."
         )
         raise
+    if isinstance(tokenizer, TokenCoder):
+        raise ValueError(f"{path} holds a coder, expected the file of a tokenizer.")
+    return tokenizer
 
 
 def _description(tokenizer, ecg, rows=slice(None)):

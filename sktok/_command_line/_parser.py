@@ -149,7 +149,7 @@ def decode(parser):
 
 
 def compress(parser):
-    """Compress records of ECG to small files.
+    """Compress a record of ECG to a small file.
 
     Writes FILE: the tokens of one record, compressed without loss by a coder
     (sktok.coding.TokenCoder), and its name, leads, unit and sampling rate. The
@@ -218,6 +218,8 @@ def _add_records(parser, nargs):
         "a WFDB record (its header or its path without extension), an EDF file, a "
         'folder of these, or a quoted pattern such as "ward/*.edf"'
     )
+    if nargs == 1:
+        text = "a WFDB record (its header or its path without extension) or an EDF file"
     add("records", nargs=nargs, metavar="RECORD", help=text)
     text = (
         "name of the lead, or its index from 0 (default: 0), or `all`; may be repeated "
@@ -278,7 +280,12 @@ def _sizes(text):
 
 
 def _zero_or_positive(text):
-    return 0.0 if text == "0" else float(_positive(text))
+    """A finite number from 0 up."""
+    with contextlib.suppress(ValueError):
+        number = float(text)
+        if 0 <= number < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 up")
 
 
 def _auto_or_count(text):

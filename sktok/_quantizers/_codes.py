@@ -1,10 +1,12 @@
 """Codebooks: how they are learned from vectors, and the code of each vector."""
 
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from sktok._rows import LARGEST
@@ -27,7 +29,9 @@ def kmeans_codes(vectors, n_codes, max_iter, random_state):
     largest = np.abs(vectors).max()  # squares of huge values would overflow
     vectors = vectors / largest
     some = vectors[: max(_START_VECTORS, 4 * n_codes)]
-    with threadpool_limits(1):  # sums in one order
+    with threadpool_limits(1), warnings.catch_warnings():  # sums in one order
+        # Vectors that differ in their last bits only make fewer clusters.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         start, _ = kmeans_plusplus(some, n_codes, random_state=random_state)
         kmeans = KMeans(n_codes, init=start, n_init=1, max_iter=max_iter).fit(vectors)
     return kmeans.cluster_centers_ * largest, kmeans.n_iter_
@@ -44,12 +48,12 @@ def entropy_constrained(vectors, codes, bit_cost, max_iter):
     while n_iter < max_iter:
         n_iter += 1
         tokens = cheapest(vectors, codes, bit_cost * lengths)
-        error = np.square(vectors - codes[tokens]).sum(axis=1).mean()
+        error = np.square(vectors - codes[tokens], dtype=np.float64).sum(axis=1).mean()
         objective = error + bit_cost * lengths[tokens].mean()
         tokens, counts = np.unique(tokens, return_inverse=True, return_counts=True)[1:]
         order, starts = np.argsort(tokens, kind="stable"), np.cumsum(counts) - counts
         sums = np.add.reduceat(vectors[order], starts, axis=0, dtype=np.float64)
-        codes = (sums / counts[:, np.newaxis]).astype(codes.dtype)
+        codes = (sums / counts[:, np.newaxis]).astype(vectors.dtype)
         lengths = code_lengths(counts)
         if objective >= best * (1 - _SMALL_GAIN):
             break
@@ -94,14 +98,21 @@ def cheapest(vectors, codes, costs=None):
 
 def _with_costs(vectors, codes, costs):
     """Vectors and codes, with costs as the squares of one more coordinate."""
+    vectors, codes = widened(vectors, codes)
     dtype = vectors.dtype
-    if max(np.abs(vectors).max(), np.abs(codes).max()) > _LARGEST_TO_SQUARE:
-        dtype = np.float64
     if costs is not None:
         vectors = np.column_stack([vectors, np.zeros(len(vectors))])
         codes = np.column_stack([codes, np.sqrt(costs - costs.min())])
     # One order in memory, because the last bits depend on it.
     return [np.ascontiguousarray(x, dtype) for x in (vectors, codes)]
+
+
+def widened(vectors, codes):
+    """Vectors and codes in one dtype: float64, if their squares need it."""
+    largest = max(np.abs(vectors).max(), np.abs(codes).max())
+    is_usual = 1 / _LARGEST_TO_SQUARE < largest < _LARGEST_TO_SQUARE
+    dtype = vectors.dtype if is_usual else np.float64
+    return vectors.astype(dtype, copy=False), codes.astype(dtype, copy=False)
 
 
 def several_cheapest(vectors, codes, costs, n):

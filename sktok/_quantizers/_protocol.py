@@ -259,15 +259,19 @@ class BaseQuantizer(FirstBatchMixin, WindowTransformerMixin, Estimator):
             latents = latents.clamp(*map(latents.new_tensor, limits))
         return latents + (restored - latents).detach(), 0.0
 
-    def finish_training(self, encode):
+    def finish_training(self, encode, training):
         """Learn from the latents of the trained network.
 
-        The default does so unless there are `trained_arrays`.
+        It is called after `fit`, and after each batch of a stream. The default learns
+        unless there are `trained_arrays`.
 
         Parameters
         ----------
         encode : callable
             Returns all latents: ndarray of shape (windows, blocks, latent_dim).
+
+        training : torch.nn.Module
+            As in `bottleneck`.
         """
         if not self.trained_arrays:
             self.fit(encode())
@@ -419,6 +423,7 @@ class BaseQuantizer(FirstBatchMixin, WindowTransformerMixin, Estimator):
         """
         check_is_fitted(self)
         tokens = validate_tokens(X, self.n_tokens_, self._tokens_per_window())
+        self._require_places(tokens)
         tokens = tokens.reshape(len(tokens), *self.row_shape_[:-1], -1)
         return self.dequantize(tokens).reshape(len(tokens), *self.row_shape_)
 
@@ -459,6 +464,9 @@ class BaseQuantizer(FirstBatchMixin, WindowTransformerMixin, Estimator):
 
     def _token_starts(self):
         return [0]
+
+    def _require_places(self, tokens):
+        """Raise if the place of a token tells that it is wrong."""
 
     def _clip_rates(self, X):
         """Share of the values beyond `value_limits`, for `sktok._steps.clip_rates`."""

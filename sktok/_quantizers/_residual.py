@@ -152,6 +152,7 @@ class ResidualVectorQuantizer(VectorQuantizer):
         return list(map(int, self.n_codes[: self.n_stages]))
 
     def _stages(self):
+        self._validate_later("n_stages")
         if self.n_stages > len(self.stage_sizes_):
             raise ValueError(
                 f"n_stages={self.n_stages} after a fit with {len(self.stage_sizes_)}: "
@@ -164,6 +165,17 @@ class ResidualVectorQuantizer(VectorQuantizer):
     def _set_codes(self, codebooks):
         super()._set_codes(codebooks)
         self.stage_sizes_ = tuple(map(len, codebooks))
+
+    def _require_places(self, tokens):
+        for number, stage in enumerate(self._stages()):
+            own = tokens[:, number :: len(self._stages())]
+            wrong = own[(own < stage.start) | (own >= stage.stop)]
+            if len(wrong):
+                raise ValueError(
+                    f"Token {wrong[0]} is in a place of stage {number + 1}, whose "
+                    f"tokens are from {stage.start} to {stage.stop - 1}: the tokens of "
+                    "a block are those of its stages, in their order."
+                )
 
     def _n_with_fewer_stages(self, n_windows):
         return int(_FEWER_STAGES * n_windows) if self.n_stages > 1 else 0

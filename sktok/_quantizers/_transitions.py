@@ -48,7 +48,7 @@ def bits_of_tokens(classes, class_lengths, lengths_in_class, tokens):
     return (class_lengths[before, classes[tokens]] + lengths_in_class[tokens]).sum(-1)
 
 
-def learn_transitions(tokens, stages, random_state):
+def learn_transitions(tokens, code_lengths, stages, random_state):
     """Classes of codes, and the bits of tokens under the model of classes.
 
     Parameters
@@ -56,8 +56,11 @@ def learn_transitions(tokens, stages, random_state):
     tokens : ndarray of int64, shape (windows, blocks, n_stages)
         Tokens of the training windows.
 
+    code_lengths : ndarray of float, shape (n_tokens,)
+        Bits of each code.
+
     stages : list of slice
-        The codes of each stage; each of them occurs.
+        The codes of each stage.
 
     random_state : RandomState
         Seeds the clustering.
@@ -76,21 +79,22 @@ def learn_transitions(tokens, stages, random_state):
     n = stages[-1].stop
     indices = tokens_before(tokens, n).ravel(), tokens.ravel()
     pairs = coo_array((np.ones(tokens.size), indices), shape=(n + 1, n)).tocsr()
-    # Half a use more than counted, so that no length is infinite.
-    profiles, uses = _profiles(pairs, random_state), pairs.sum(axis=0) + 0.5
+    profiles, shares = _profiles(pairs, random_state), np.exp2(-code_lengths)
     classes, n_classes = np.empty(n + 1, np.int64), 0
     for stage in stages:
-        own = _cluster(profiles[stage], uses[stage], random_state)
+        own = _cluster(profiles[stage], shares[stage], random_state)
         classes[stage] = n_classes + own
         n_classes += own.max() + 1
     classes[n] = n_classes
     pairs = pairs.tocoo()
     seen = np.zeros((n_classes + 1, n_classes))
     np.add.at(seen, (classes[pairs.row], classes[pairs.col]), pairs.data)
-    class_uses = np.bincount(classes[:n], weights=uses)
-    expected = _PRIOR * class_uses / class_uses.sum()
-    share = (seen + expected) / (seen.sum(axis=1, keepdims=True) + _PRIOR)
-    lengths = -np.log2(share), np.log2(class_uses[classes[:n]] / uses)
+    class_shares = np.bincount(classes[:n], weights=shares)
+    total = seen.sum(axis=1, keepdims=True) + _PRIOR
+    lengths = (
+        -np.log2((seen + _PRIOR * class_shares) / total),
+        np.log2(class_shares[classes[:n]] / shares),
+    )
     return classes, *(x.astype(np.float32) for x in lengths)
 
 
@@ -107,7 +111,7 @@ def _profiles(pairs, random_state):
         return TruncatedSVD(dim, random_state=random_state).fit_transform(sides)
 
 
-def _cluster(profiles, uses, random_state):
+def _cluster(profiles, shares, random_state):
     """The class of each code: codes with similar profiles have the same."""
     from sklearn.cluster import KMeans  # slow to import
 
@@ -117,5 +121,5 @@ def _cluster(profiles, uses, random_state):
         # Codes that are used once may have equal profiles, and classes are then fewer.
         warnings.simplefilter("ignore", ConvergenceWarning)
         kmeans = KMeans(_N_CLASSES, n_init=1, random_state=random_state)
-        labels = kmeans.fit(profiles, sample_weight=uses).labels_
+        labels = kmeans.fit(profiles, sample_weight=shares).labels_
     return np.unique(labels, return_inverse=True)[1]

@@ -19,6 +19,7 @@ from sktok._quantizers._codes import (
     stage_by_stage,
     sum_of_codes,
     tensors,
+    widened,
 )
 from sktok._quantizers._protocol import BaseQuantizer
 from sktok._quantizers._transitions import bits_of_tokens, learn_transitions
@@ -36,6 +37,7 @@ _SHARE_DECAY = 0.98  # of the running shares of the codes, for each batch
 _RARE = 1e-7  # least share of a code, which keeps its length finite
 _LENGTH_ROUNDS = 5  # of choosing codes and counting them
 _LENGTH_VECTORS = 100_000  # in such a round, at most
+_ENOUGH_VECTORS = 10_000  # to learn lengths from; running shares count for the rest
 _N_STARTS = 4  # codes of a first stage to try; one has a 10 % larger error
 _RAMP = 500  # batches, at most, in which the cost of a bit grows to its full value
 
@@ -237,7 +239,7 @@ class VectorQuantizer(BaseQuantizer):
                 left = left - codes[cheapest(left, codes)]
         self._set_codes(codebooks)
         if self.rate_weight > 0:
-            self._learn_lengths(values)
+            self._learn_lengths(_vectors(values), self._choose_for_arrays)
 
     def _learn_stage(self, left, n_codes, before, random_state):
         """The codes of a stage, learned from what the stages before have left."""
@@ -261,31 +263,46 @@ class VectorQuantizer(BaseQuantizer):
             power = float(values.var(dtype=np.float64)) * values.shape[-1]
             self.bit_cost_ = float(self.rate_weight) * power
 
-    def _learn_lengths(self, values):
-        """Learn the code lengths from values, and remove codes that are not used.
+    def _learn_lengths(self, vectors, choose, earlier=0.0):
+        """Learn the code lengths, and remove codes that are not used.
 
         The lengths depend on the codes that are chosen, and these on the lengths: both
         are computed in turns, on some of the vectors and at last on all of them.
-        Returns the tokens of the values.
-        """
-        from sktok._torch.arrays import as_tensor
-        from sktok._torch.guard import unaffected
 
-        vectors = values.reshape(-1, values.shape[-1])
+        Parameters
+        ----------
+        vectors : ndarray of float, shape (n_vectors, dim)
+            Vectors.
+
+        choose : callable
+            Returns the tokens of vectors, (n_vectors, n_stages).
+
+        earlier : ndarray of shape (n_tokens,) or float, default=0.0
+            How often each code was used before.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_vectors, n_stages)
+            The tokens of the vectors.
+        """
         some = some_of(vectors, check_random_state(self.random_state))
         self.code_lengths_ = np.zeros(len(self.codes_))
         for chosen_from in [*[some[:_LENGTH_VECTORS]] * _LENGTH_ROUNDS, vectors]:
-            quantize, _ = self.tensor_functions("cpu")
-            with unaffected():
-                tokens = quantize(as_tensor(chosen_from)).numpy()
-            counts = np.bincount(tokens.ravel(), minlength=len(self.codes_))
-            self.code_lengths_ = np.log2(len(tokens) / np.maximum(counts, 0.5))
-        used = counts > 0
+            tokens = choose(chosen_from)
+            counts = np.bincount(tokens.ravel(), minlength=len(self.codes_)) + earlier
+            # Each stage has a token for each vector.
+            n_uses = counts[self._stages()[0]].sum()
+            self.code_lengths_ = np.log2(n_uses / np.maximum(counts, 0.5))
+        used = counts >= 0.5
         self.code_lengths_ = self.code_lengths_[used]
         stages = self._stages()
         self._set_codes([self.codes_[stage][used[stage]] for stage in stages])
-        tokens = (np.cumsum(used) - 1)[tokens]
-        return tokens.reshape(*values.shape[:-1], -1)
+        return (np.cumsum(used) - 1)[tokens]
+
+    def _choose_for_arrays(self, vectors):
+        """Tokens of vectors, (n_vectors, dim) -> (n_vectors, n_stages)."""
+        vectors, codes = widened(vectors, self.codes_)
+        return self._choose(ARRAYS, vectors, codes, self._costs())
 
     def _choose(self, backend, values, codes, costs, n_starts=_N_STARTS):
         """Tokens of values, (n_values, dim) -> (n_values, n_stages)."""
@@ -294,13 +311,13 @@ class VectorQuantizer(BaseQuantizer):
 
     def _costs(self):
         """What the bits of each code cost, in the unit of the squared distance."""
-        if not hasattr(self, "code_lengths_"):
+        if self.rate_weight == 0:
             return None
         return self.bit_cost_ * self.code_lengths_
 
     def quantize(self, values):
         require_float32_range(values)
-        tokens = self._choose(ARRAYS, _vectors(values), self.codes_, self._costs())
+        tokens = self._choose_for_arrays(_vectors(values))
         return tokens.reshape(*values.shape[:-1], -1)
 
     def dequantize(self, tokens):
@@ -316,7 +333,7 @@ class VectorQuantizer(BaseQuantizer):
         return self.codes_
 
     def start_training(self, latents, *, limits, max_steps, seed, earlier):
-        if type(earlier) is type(self) and earlier._sizes() == self._sizes():
+        if self._continues_from(earlier):
             known = copy.deepcopy(vars(earlier))
         else:
             if self.random_state is None:
@@ -334,14 +351,20 @@ class VectorQuantizer(BaseQuantizer):
             state |= self._start_shares(max_steps)
         return state
 
+    def _continues_from(self, earlier):
+        """Whether training can start from the codes of an earlier fit."""
+        if type(earlier) is not type(self) or earlier._sizes() != self._sizes():
+            return False
+        # Without costs, no code is removed.
+        return self.rate_weight > 0 or len(earlier.codes_) == sum(self._sizes())
+
     def _start_shares(self, max_steps):
-        """State of the running shares of the codes; at first all cost the same."""
+        """State of the running shares of the codes, which start at zero."""
         n_ramp = max(1, min(_RAMP, max_steps // 4))
+        shares, n_updates = np.zeros(self.n_tokens_), 0
         if hasattr(self, "code_lengths_"):  # of an earlier fit
-            shares, n_updates = 2.0**-self.code_lengths_, n_ramp
-        else:
-            sizes = [stage.stop - stage.start for stage in self._stages()]
-            shares, n_updates = np.repeat(1 / np.array(sizes), sizes), 0
+            n_updates = n_ramp
+            shares = 2.0**-self.code_lengths_ * _weight_of(n_updates)
         shares = shares.astype(np.float32)
         return {"shares": shares, "n_ramp": n_ramp, "n_updates": n_updates}
 
@@ -372,8 +395,11 @@ class VectorQuantizer(BaseQuantizer):
         """The costs of the codes by their running shares."""
         if self.rate_weight == 0:
             return None
+        if training.n_updates == 0:
+            return None
         ramp = min(1.0, training.n_updates / training.n_ramp)
-        return -ramp * self.bit_cost_ * training.shares.clamp(min=_RARE).log2()
+        shares = training.shares / _weight_of(training.n_updates)
+        return -ramp * self.bit_cost_ * shares.clamp(min=_RARE).log2()
 
     def _count(self, values, tokens, training):
         """Update what depends on how often codes are used, and move idle codes."""
@@ -411,13 +437,26 @@ class VectorQuantizer(BaseQuantizer):
             training.replace_rows("codes_", torch.cat(idle), torch.cat(moved_to))
         training.uses.zero_()
 
-    def finish_training(self, encode):
-        if self.rate_weight > 0:
-            tokens = self._learn_lengths(encode())
-            random_state = check_random_state(self.random_state)
-            self.code_classes_, self.class_lengths_, self.lengths_in_class_ = (
-                learn_transitions(tokens, self._stages(), random_state)
-            )
+    def finish_training(self, encode, training):
+        if self.rate_weight == 0:
+            return
+        from sktok._torch.arrays import as_tensor
+
+        def choose(vectors):
+            quantize, _ = self.tensor_functions("cpu")
+            return quantize(as_tensor(vectors)).numpy()
+
+        latents = encode()
+        vectors = _vectors(latents)
+        # The last batch of a stream may be small, and lack most codes.
+        shares = training.shares.cpu().numpy() / _weight_of(training.n_updates)
+        earlier = shares * max(0, _ENOUGH_VECTORS - len(vectors))
+        tokens = self._learn_lengths(vectors, choose, earlier)
+        tokens = tokens.reshape(*latents.shape[:-1], -1)
+        random_state = check_random_state(self.random_state)
+        self.code_classes_, self.class_lengths_, self.lengths_in_class_ = (
+            learn_transitions(tokens, self.code_lengths_, self._stages(), random_state)
+        )
 
     def tensor_functions(self, device):
         codes, costs = self._tensors(device)
@@ -496,9 +535,14 @@ class VectorQuantizer(BaseQuantizer):
 
     def _fingerprint_state(self):
         state = {"codes_": self.codes_}
-        if hasattr(self, "code_lengths_"):
+        if self.rate_weight > 0:
             state["costs"] = self._costs()
         return state
+
+
+def _weight_of(n_updates):
+    """Sum of the weights of a running mean that started at zero."""
+    return 1 - _SHARE_DECAY**n_updates
 
 
 def _vectors(values):

@@ -19,7 +19,7 @@ class Bottleneck(nn.Module):
         Its `bottleneck` may change it.
 
     state : dict of str to ndarray or number
-        What `quantizer.training_state` returned; arrays become buffers.
+        What `quantizer.start_training` returned; arrays become buffers.
 
     generator : torch.Generator
         For random choices in training.

@@ -13,6 +13,8 @@ from sktok._torch.integer_network import LEARN_EVERY, ChunkPredictor
 from sktok._torch.threads import limited_threads
 
 _WORD = np.dtype("<u4")  # of the range coder
+# How probabilities are rounded to the steps of the range coder.
+_QUANTISATION = {"perfect": False, "lazy": True}
 
 
 @unaffected()
@@ -38,7 +40,7 @@ def encode(weights, tokens, classes, places, lengths):
         The bytes of each chunk.
     """
     queue, model = _range_coder()
-    family = model(lazy=True)
+    family = model(**_QUANTISATION)
     encoders = [queue.RangeEncoder() for _ in lengths]
     for start, symbols, frequencies in _predicted(weights, tokens, classes, places):
         for chunk, encoder in enumerate(encoders):
@@ -89,13 +91,20 @@ def decode(weights, token_of_place, contents, lengths):
     Returns
     -------
     list of ndarray of int64
-        The tokens of each chunk, or -1 if the bytes are not those of tokens.
+        The tokens of each chunk. They are any tokens if the bytes are not those of
+        `encode`.
+
+    Raises
+    ------
+    AssertionError
+        If constriction finds that no tokens have these bytes.
     """
     queue, model = _range_coder()
     decoders = [queue.RangeDecoder(_words(content)) for content in contents]
     pulls = [decoder.decode for decoder in decoders]
     predictor = ChunkPredictor(weights, len(contents))
     width = max(token_of_place.shape)
+    token_of_place = token_of_place.clip(min=0)
     tokens = np.zeros((len(contents), max(lengths)), np.int64)
     steps = []
 
@@ -104,10 +113,10 @@ def decode(weights, token_of_place, contents, lengths):
         rows = _of_width(frequencies, width).numpy()[:, 0]
         symbols = np.zeros(len(rows), np.int64)
         symbols[: len(pulls)] = [
-            pull_symbol(model(row, lazy=True))
+            pull_symbol(model(row, **_QUANTISATION))
             for pull_symbol, row in zip(pulls, rows, strict=False)
         ]
-        return symbols
+        return symbols.clip(max=frequencies.shape[-1] - 1)  # not one of `_of_width`
 
     for step in range(tokens.shape[1]):
         while lengths[len(pulls) - 1] <= step:

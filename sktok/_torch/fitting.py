@@ -282,7 +282,7 @@ def resume_training(tokenizer, network):
     """The trainer of a stream as its last batch left it."""
     plain, generator, bottleneck = tokenizer._unfinished, torch.Generator(), None
     if tokenizer.quantizer_ is not None:
-        # That of the tokenizer has less codes, if some were not used. Older files have
+        # That of the tokenizer has fewer codes, if some were not used. Older files have
         # no other.
         quantizer = copy.deepcopy(plain.get("quantizer") or tokenizer.quantizer_)
         bottleneck = Bottleneck(quantizer, plain["bottleneck"] or {}, generator)
@@ -299,7 +299,9 @@ def collect_result(trainer, latent_dim, X, device):
     network, quantizer = trainer.network.cpu(), None
     if trainer.bottleneck is not None:
         quantizer = trainer.bottleneck.collect_result()
-        quantizer.finish_training(lambda: encode(network, X, device))
+        quantizer.finish_training(
+            lambda: encode(network, X, device), trainer.bottleneck
+        )
     return {
         "block_size_": X.shape[-1],
         "latent_dim_": latent_dim,

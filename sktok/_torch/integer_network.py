@@ -28,7 +28,7 @@ _ERROR = 10
 _RATE = 12
 
 # With these limits, the sums of chunks of 2**17 tokens have less than 53 bits.
-_LARGEST_WEIGHT = 63
+LARGEST_WEIGHT = 63
 _LARGEST_FEATURE = 4
 
 _GATE_RANGE = 8  # gates are constant beyond +-8
@@ -53,6 +53,11 @@ def to_integers(network):
     -------
     dict of str to ndarray of int32
         Weights and tables.
+
+    Raises
+    ------
+    FloatingPointError
+        If weights are not finite, or larger than fixed point allows.
     """
     gru = network.recurrent
     bias, state_bias = gru.bias_ih_l0.clone(), gru.bias_hh_l0
@@ -73,8 +78,12 @@ def to_integers(network):
     }
     rounded = {}
     for name, weight in weights.items():
-        limited = weight.double().clamp(-_LARGEST_WEIGHT, _LARGEST_WEIGHT)
-        rounded[name] = (limited * 2.0 ** _BITS[name]).round().int().numpy()
+        if not (weight.abs() <= LARGEST_WEIGHT).all():  # NaN is not
+            raise FloatingPointError(
+                "The training of the coder diverged: expected weights of at most "
+                f"{LARGEST_WEIGHT} in magnitude. Set another random_state."
+            )
+        rounded[name] = (weight.double() * 2.0 ** _BITS[name]).round().int().numpy()
     return rounded | _tables()
 
 

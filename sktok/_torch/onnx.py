@@ -60,7 +60,7 @@ class _Autoencoder(nn.Module):
         self.row_shape = tokenizer.row_shape_
         self.latent_shape = tokenizer._latent_shape()
         self.network = for_inference(tokenizer.network_, torch.device("cpu"))
-        quantizer, codebook = tokenizer.quantizer_, tokenizer.codebook_
+        quantizer, codebook = tokenizer._quantizer(), tokenizer.codebook_
         self.quantizer = None if quantizer is None else _Quantizer(quantizer)
         self.codebook = None if codebook is None else as_tensor(codebook)
 

@@ -76,6 +76,8 @@ def search_tokens(
             found = found[..., 1 if sweep == 0 else 0 :]
         tried = blocks[first::spacing]
         new = found[:, tried].movedim(-1, 0)
+        if len(new) == 0:  # the stage has a single code
+            continue
         choices = tokens.repeat(1 + len(new), 1, 1, 1)
         choices[1:, :, tried, place] = new
         outcomes = torch.cat([errors[None], errors_of(choices[1:])])

@@ -13,11 +13,11 @@ from torch import nn
 from tqdm import tqdm
 
 from sktok._torch.guard import seeded, unaffected
-from sktok._torch.integer_network import to_integers
+from sktok._torch.integer_network import LARGEST_WEIGHT, to_integers
 from sktok._torch.threads import limited_threads
 
 _LEARNING_RATE = 4e-3
-# The training patients are few: without decay, the network learns them by heart.
+# The training patients are few: without decay, the network overfits.
 _WEIGHT_DECAY = 0.3
 _DROPOUT = 0.1
 _LARGEST_GRADIENT = 1.0
@@ -25,9 +25,11 @@ _LARGEST_GRADIENT = 1.0
 # places are fewer, because each token has its own weights there, which takes time.
 N_CLASS_FEATURES = 48
 N_PLACE_FEATURES = 16
-_SMALLEST_VARIANCE = 1e-4  # of a white feature before, relative to the largest
+# Variance of a feature before whitening: relative to the largest, and absolute.
+_SMALLEST_SHARE = 1e-4
+_SMALLEST_VARIANCE = 1e-12
 _NEVER = -50.0  # logit of a place without a token
-_WHITENING = 400  # sequences
+_WHITENING = 100_000  # tokens
 _PADDING = -1  # token after the end of a sequence
 
 
@@ -61,7 +63,6 @@ class TokenNetwork(nn.Module):
         nn.init.normal_(self.token.weight, std=0.3)
         nn.init.normal_(self.position.weight, std=0.1)
         self.recurrent = nn.GRU(hidden_size, hidden_size, batch_first=True)
-        self.dropout = nn.Dropout(_DROPOUT)
         self.to_class_features = nn.Linear(hidden_size, N_CLASS_FEATURES)
         self.to_place_features = nn.Linear(hidden_size, N_PLACE_FEATURES)
         self.to_class = nn.Linear(N_CLASS_FEATURES, n_classes)
@@ -70,12 +71,12 @@ class TokenNetwork(nn.Module):
     def start_from(self, n_uses):
         """Set the biases to the frequencies of tokens, (n_tokens,) counts."""
         counts = torch.zeros_like(self.is_free, dtype=torch.float32)
-        counts[self.class_of_token, self.place_of_token] = n_uses + 0.5
+        counts[self.class_of_token, self.place_of_token] = n_uses.float() + 0.5
         with torch.no_grad():
             self.to_class.bias.copy_(counts.sum(1).log())
             self.to_place.bias.copy_(counts.clamp(min=0.5).log().flatten())
 
-    def bits(self, tokens):
+    def bits(self, tokens, generator=None):
         """Mean cost of tokens in bits; sequences start at the start of a window.
 
         Parameters
@@ -83,31 +84,34 @@ class TokenNetwork(nn.Module):
         tokens : torch.Tensor of int64, shape (sequences, length)
             Tokens, and -1 after the end of a sequence.
 
+        generator : torch.Generator or None, default=None
+            Draws the values that dropout sets to zero; `None` keeps all.
+
         Returns
         -------
         torch.Tensor of shape ()
             Bits per token.
         """
-        states = self.dropout(self._states(tokens))
+        states = _dropout(self._states(tokens, generator), generator)
         tokens = tokens[tokens != _PADDING]
         classes, places = self.class_of_token[tokens], self.place_of_token[tokens]
-        features = self.dropout(self.to_class_features(states))
+        features = _dropout(self.to_class_features(states), generator)
         nats = F.cross_entropy(self.to_class(features), classes)
         order = classes.argsort(stable=True)
-        features = self.dropout(self.to_place_features(states[order]))
+        features = _dropout(self.to_place_features(states[order]), generator)
         logits = self._place_logits(
             features, classes.bincount(minlength=len(self.is_free))
         )
         nats = nats + F.cross_entropy(logits, places[order])
         return nats / math.log(2)
 
-    def _states(self, tokens):
+    def _states(self, tokens, generator=None):
         """The state before each token that is not padding, (n_tokens, n_values)."""
         is_token = (tokens != _PADDING).flatten()
         before = F.pad(tokens[:, :-1].clamp(min=0), (1, 0), value=self.n_tokens)
         position = torch.arange(tokens.shape[1]) % self.position.num_embeddings
-        inputs = self.dropout(self.token(before) + self.position(position))
-        return self.recurrent(inputs)[0].flatten(0, 1)[is_token]
+        inputs = self.token(before) + self.position(position)
+        return self.recurrent(_dropout(inputs, generator))[0].flatten(0, 1)[is_token]
 
     def whiten(self, tokens):
         """Make features uncorrelated, with mean 0 and variance 1, on some tokens.
@@ -120,17 +124,22 @@ class TokenNetwork(nn.Module):
             (self.to_class_features, self.to_class),
             (self.to_place_features, self.to_place),
         ):
-            features = F.linear(states, layer.weight.double(), layer.bias.double())
+            weight, bias = layer.weight.double(), layer.bias.double()
+            features = F.linear(states, weight, bias)
             mean = features.mean(0)
             covariance = torch.cov(features.T, correction=0)
             variances, directions = torch.linalg.eigh(covariance)
-            smallest = _SMALLEST_VARIANCE * variances.max()
-            scales = variances.clamp(min=smallest).sqrt()
+            smallest = max(_SMALLEST_SHARE * variances.max(), _SMALLEST_VARIANCE)
+            weights = torch.cat([weight, (bias - mean)[:, None]], dim=1)
+            weights = directions.T @ weights
+            # A feature that hardly varies is scaled less: its weights have a limit.
+            least = weights.abs().amax(1) / (LARGEST_WEIGHT / 2)
+            scales = variances.clamp(min=smallest).sqrt().maximum(least)
             head.bias += head.weight @ mean.float()
             head.weight.copy_(head.weight.double() @ (directions * scales))
-            whiten = (directions / scales).T
-            layer.weight.copy_(whiten @ layer.weight.double())
-            layer.bias.copy_(whiten @ (layer.bias - mean))
+            weights /= scales[:, None]
+            layer.weight.copy_(weights[:, :-1])
+            layer.bias.copy_(weights[:, -1])
 
     def class_weights(self):
         """Weights of the classes; biases are in a first column."""
@@ -140,7 +149,7 @@ class TokenNetwork(nn.Module):
         """Weights of the places in classes; biases are in a last column."""
         weights = torch.cat([self.to_place.weight, self.to_place.bias[:, None]], dim=1)
         weights = weights.unflatten(0, self.is_free.shape)
-        never = F.pad(torch.zeros(weights.shape[-1] - 1), (0, 1), value=_NEVER)
+        never = F.pad(weights.new_zeros(weights.shape[-1] - 1), (0, 1), value=_NEVER)
         return torch.where(self.is_free[..., None], never, weights)
 
     def _place_logits(self, features, n_of_class):
@@ -149,6 +158,14 @@ class TokenNetwork(nn.Module):
             features.split(n_of_class.tolist()), self.place_weights(), strict=True
         )
         return torch.cat([torch.addmm(w[:, -1], x, w[:, :-1].T) for x, w in pieces])
+
+
+def _dropout(values, generator):
+    """`torch.nn.functional.dropout` with a generator, or nothing without one."""
+    if generator is None:
+        return values
+    kept = torch.empty_like(values).bernoulli_(1 - _DROPOUT, generator=generator)
+    return values * kept.div_(1 - _DROPOUT)
 
 
 def train(network, sequences, n_steps, batch_size, generator, *, verbose):
@@ -169,7 +186,7 @@ def train(network, sequences, n_steps, batch_size, generator, *, verbose):
         Number of sequences in a step.
 
     generator : torch.Generator
-        Draws the batches.
+        Draws the batches, and what dropout sets to zero.
 
     verbose : bool
         Whether to show a progress bar.
@@ -190,12 +207,11 @@ def train(network, sequences, n_steps, batch_size, generator, *, verbose):
         cycle_momentum=False,
     )
     losses = []
-    network.train()
     with tqdm(total=n_steps, unit="step", disable=not verbose) as bar:
         while len(losses) < n_steps:
             order = torch.randperm(len(sequences), generator=generator)
             for batch in order.split(batch_size)[: n_steps - len(losses)]:
-                loss = network.bits(sequences[batch])
+                loss = network.bits(sequences[batch], generator)
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
@@ -204,7 +220,6 @@ def train(network, sequences, n_steps, batch_size, generator, *, verbose):
                 losses.append(loss.item())
                 bar.set_postfix(bits=f"{losses[-1]:.3f}", refresh=False)
                 bar.update()
-    network.eval()
     return losses
 
 
@@ -254,20 +269,24 @@ def fit_network(
     Raises
     ------
     FloatingPointError
-        If the weights are not finite.
+        If the weights are not finite, or larger than fixed point allows.
     """
     sequences = torch.from_numpy(sequences)
-    with limited_threads(1), seeded(seed):
+    generator = torch.Generator().manual_seed(seed)
+    with seeded(seed):
         network = TokenNetwork(torch.from_numpy(classes), n_positions, hidden_size)
+    with limited_threads(1):
         tokens = sequences[sequences != _PADDING]
         network.start_from(tokens.bincount(minlength=network.n_tokens))
-        generator = torch.Generator().manual_seed(seed)
         losses = train(
             network, sequences, n_steps, batch_size, generator, verbose=verbose
         )
     if not all(weight.isfinite().all() for weight in network.parameters()):
-        raise FloatingPointError("The training of the coder diverged.")
+        raise FloatingPointError(
+            "The training of the coder diverged. Set another random_state."
+        )
     with torch.no_grad(), limited_threads(1):
-        some = torch.randperm(len(sequences), generator=generator)[:_WHITENING]
-        network.whiten(sequences[some])
+        n = max(1, _WHITENING // sequences.shape[1])
+        some = torch.randperm(len(sequences), generator=generator)[:n]
+        network.whiten(sequences[some, :_WHITENING])
         return to_integers(network), losses

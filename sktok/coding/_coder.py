@@ -12,7 +12,7 @@ from sktok._rows import check_tokens, validate_tokens
 from sktok._sklearn_compat import Interval, StrOptions, _fit_context
 from sktok._steps import vocabulary_size
 from sktok.coding._classes import token_classes
-from sktok.coding._container import Header, Packed, pack
+from sktok.coding._container import Header, Packed, not_the_tokens, pack
 from sktok.corpus._fingerprint import fingerprint
 
 # Chunks that are coded side by side. More need more memory, and caches are too small
@@ -20,6 +20,7 @@ from sktok.corpus._fingerprint import fingerprint
 _ENCODED_AT_ONCE = 64
 _DECODED_AT_ONCE = 128
 _READ_AHEAD = 4
+_LARGEST_VOCABULARY = 2**16
 _LONGEST_CHUNK = 2**17  # tokens; the integers of the network stay exact
 _SEQUENCE = 250  # tokens in a training sequence, about
 _BATCH = 8_000  # tokens in a gradient step, about
@@ -39,6 +40,18 @@ def record_lengths(groups, n_windows):
         )
     starts = np.flatnonzero(groups[1:] != groups[:-1]) + 1
     return np.diff([0, *starts, n_windows]).tolist()
+
+
+def as_pair(batch):
+    """The tokens and the groups of a batch."""
+    if not isinstance(batch, tuple):
+        return batch, None
+    if len(batch) != 2 or np.ndim(batch[0]) != 2:
+        raise TypeError(
+            f"A batch is a tuple of {len(batch)}, expected an array of tokens or a "
+            "tuple of such an array and its groups: give rows as an array or a list."
+        )
+    return batch
 
 
 def cut(lengths, size):
@@ -146,8 +159,8 @@ class TokenCoder(Estimator):
         faster access to single windows.
 
     n_tokens : int or None, default=None
-        Size of the vocabulary; `None` takes it from the tokenizer given to `fit`, or
-        from the largest token.
+        Size of the vocabulary, at most 65,536; `None` takes it from the tokenizer given
+        to `fit`, or from the largest token.
 
     max_steps : int or "auto", default="auto"
         Number of training steps, each on about 8,000 tokens; ``"auto"`` goes about 8
@@ -215,7 +228,7 @@ class TokenCoder(Estimator):
     _parameter_constraints: dict = {
         "hidden_size": [Interval(Integral, 1, 256, closed="both")],
         "chunk_size": [Interval(Integral, 1, _LONGEST_CHUNK, closed="both")],
-        "n_tokens": [Interval(Integral, 2, 2**16, closed="both"), None],
+        "n_tokens": [Interval(Integral, 2, _LARGEST_VOCABULARY, closed="both"), None],
         "max_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -266,18 +279,16 @@ class TokenCoder(Estimator):
         Raises
         ------
         ValueError
-            If tokens are not in ``range(n_tokens)``, or windows are longer than
-            131,072 tokens.
+            If tokens are not in ``range(n_tokens)``, the vocabulary has more than
+            65,536 tokens, or windows have more than 131,072.
         FloatingPointError
             If the training diverges.
         """
         from sktok._torch.token_network import fit_network
 
         self._reset()
-        n_tokens = self.n_tokens
-        if n_tokens is None and tokenizer is not None:
-            n_tokens = vocabulary_size(tokenizer)
-        X = check_tokens(X, n_tokens, ensure_2d=True)
+        X = check_tokens(X, ensure_2d=True)
+        n_tokens = self._vocabulary_size(X, tokenizer)
         n_windows, n_features = X.shape
         if n_features > _LONGEST_CHUNK:
             raise ValueError(
@@ -285,8 +296,7 @@ class TokenCoder(Estimator):
                 f"{_LONGEST_CHUNK}: cut the signal into shorter windows."
             )
         random_state = check_random_state(self.random_state)
-        n_tokens = max(2, X.max() + 1) if n_tokens is None else n_tokens
-        classes = token_classes(X.ravel(), int(n_tokens), random_state)
+        classes = token_classes(X.ravel(), n_tokens, random_state)
         size = max(1, _SEQUENCE // n_features)
         slices = cut(record_lengths(groups, n_windows), size)
         n_steps = self.max_steps
@@ -302,12 +312,29 @@ class TokenCoder(Estimator):
             seed=int(random_state.randint(np.iinfo(np.int32).max)),
             verbose=bool(self.verbose),
         )
-        self.n_tokens_, self.n_features_in_ = int(n_tokens), n_features
+        self.n_tokens_, self.n_features_in_ = n_tokens, n_features
         self.tokenizer_fingerprint_ = (
             "" if tokenizer is None else fingerprint(tokenizer)
         )
         self.loss_curve_, self.classes_, self.weights_ = losses, classes, weights
         return self
+
+    def _vocabulary_size(self, X, tokenizer):
+        """The size of the vocabulary; raise unless it holds the tokens."""
+        low, high = int(X.min()), int(X.max())
+        if self.n_tokens is not None:
+            n_tokens = int(self.n_tokens)
+        else:
+            known = high + 1 if tokenizer is None else vocabulary_size(tokenizer)
+            n_tokens = max(2, int(known))
+        if not 0 <= low <= high < n_tokens <= _LARGEST_VOCABULARY:
+            raise ValueError(
+                f"X has tokens from {low} to {high} and n_tokens is {n_tokens}, "
+                "expected tokens in range(n_tokens) and n_tokens of at most "
+                f"{_LARGEST_VOCABULARY}: give tokens as transform returns them, with "
+                "their tokenizer or its n_tokens."
+            )
+        return n_tokens
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "weights_")
@@ -334,7 +361,7 @@ class TokenCoder(Estimator):
             If `X` has another number of columns than in `fit`, or tokens outside the
             vocabulary.
         """
-        return b"".join(self.iter_compress([(X, groups)]))
+        return b"".join(self._compressed([(X, groups)], b""))
 
     def iter_compress(self, batches, *, metadata=b""):
         """Compress a stream of tokens, batch by batch.
@@ -344,8 +371,8 @@ class TokenCoder(Estimator):
         Parameters
         ----------
         batches : iterable of array-like, or of (array-like, array-like)
-            Tokens of consecutive windows, as for `compress`, alone or with their
-            groups.
+            Tokens of consecutive windows, as for `compress`, alone or in a tuple with
+            their groups. Batches without windows are skipped.
 
         metadata : bytes, default=b''
             Is stored with the tokens, see `metadata_of`.
@@ -355,11 +382,27 @@ class TokenCoder(Estimator):
         bytes
             All of them joined, or written to a file in sequence, are the compressed
             tokens.
+
+        Raises
+        ------
+        TypeError
+            If `metadata` are not bytes, or a batch is another tuple.
+        ValueError
+            As `compress` does.
         """
+        if not isinstance(metadata, bytes):
+            raise TypeError(
+                f"metadata has the type {type(metadata).__name__}, expected bytes: "
+                "encode text with str.encode."
+            )
+        yield from self._compressed(map(as_pair, batches), metadata)
+
+    def _compressed(self, batches, metadata):
+        """Yield the bytes of batches of tokens and groups."""
         check_is_fitted(self)
         self._validate_later("chunk_size")
         chunks = self._encoded(self._chunks(batches))
-        yield from pack(self._header(), chunks, bytes(metadata))
+        yield from pack(self._header(), chunks, metadata)
 
     def decompress(self, data, *, rows=None):
         """Restore tokens from bytes. Inverse of `compress`.
@@ -381,8 +424,15 @@ class TokenCoder(Estimator):
         ------
         ValueError
             If the data are incomplete, damaged, of another coder or of a later version
-            of the format.
+            of the format, or if this release of constriction decodes other tokens.
+        TypeError
+            If `rows` is anything else.
         """
+        if not isinstance(rows, slice | None):
+            raise TypeError(
+                f"rows has the type {type(rows).__name__}, expected a slice or None: "
+                "slice(3, 4) restores window 3."
+            )
         packed = self._unpacked(data)
         ends = packed.n_windows.cumsum()
         wanted = np.arange(packed.n_windows.sum())[
@@ -436,16 +486,18 @@ class TokenCoder(Estimator):
 
         check_is_fitted(self)
         self._validate_later("chunk_size")
+        X = validate_tokens(X, self.n_tokens_, self.n_features_in_)
         chunks = list(self._chunks([(X, groups)]))
         bits = self._coded(count_bits, iter(chunks))
         return float(sum(bits) / sum(chunk.size for chunk in chunks))
 
     def _chunks(self, batches):
-        """Yield chunks of windows from batches."""
+        """Yield chunks of windows from batches of tokens and groups."""
         size = max(1, int(self.chunk_size) // self.n_features_in_)
         pending, record = [], None
-        for batch in batches:
-            X, groups = batch if isinstance(batch, tuple) else (batch, None)
+        for X, groups in batches:
+            if np.shape(X)[:1] == (0,):
+                continue
             X = validate_tokens(X, self.n_tokens_, self.n_features_in_)
             for rows in cut(record_lengths(groups, len(X)), len(X)):
                 group = None if groups is None else np.asarray(groups)[rows.start]
@@ -463,12 +515,11 @@ class TokenCoder(Estimator):
             yield np.concatenate(pending)
 
     def _encoded(self, chunks):
-        """Yield the number of windows and the bytes of each chunk."""
+        """Yield the windows and the bytes of each chunk."""
         from sktok._torch.entropy_coding import encode
 
         chunks, again = tee(chunks)
-        for chunk, content in zip(again, self._coded(encode, chunks), strict=True):
-            yield len(chunk), content
+        yield from zip(again, self._coded(encode, chunks), strict=True)
 
     def _coded(self, function, chunks):
         """Yield the result of a function of the symbols of each chunk."""
@@ -495,12 +546,15 @@ class TokenCoder(Estimator):
         def run(some):
             contents = [packed.chunk(number) for number in some]
             lengths = packed.n_windows[some] * self.n_features_in_
-            return decode(self.weights_, self.classes_, contents, lengths.tolist())
+            try:
+                return decode(self.weights_, self.classes_, contents, lengths.tolist())
+            except AssertionError as error:  # of constriction
+                raise not_the_tokens(str(error).rstrip(".")) from error
 
         n_windows = packed.n_windows.__getitem__
-        for tokens in side_by_side(run, iter(numbers), n_windows, _DECODED_AT_ONCE):
-            if tokens.min() < 0:
-                raise ValueError("The data hold a symbol that is no token.")
+        decoded = side_by_side(run, iter(numbers), n_windows, _DECODED_AT_ONCE)
+        for number, tokens in zip(numbers, decoded, strict=True):
+            packed.require_tokens(number, tokens)
             yield tokens.reshape(-1, self.n_features_in_)
 
     def _header(self):
@@ -513,8 +567,9 @@ class TokenCoder(Estimator):
         packed, own = Packed(data), self._header()
         if packed.header != own:
             raise ValueError(
-                f"The data were compressed by another coder ({packed.header}, expected "
-                f"{own}): use the coder that compressed them."
+                "The data were compressed by another coder "
+                f"({packed.header.difference(own)}): use the coder that compressed "
+                "them."
             )
         return packed
 

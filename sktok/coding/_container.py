@@ -1,7 +1,8 @@
 """The format of compressed tokens: a header, chunks that are independent, an index.
 
 All numbers are little-endian. Each part has a checksum, so damage is found before
-anything is decoded, and the index allows to decode some chunks only.
+anything is decoded, and the index allows to decode some chunks only. The checksum of
+the tokens finds decoders that differ from the encoder.
 
 ======  ==============================================================================
 part    content
@@ -10,7 +11,8 @@ header  magic bytes, version of the format, vocabulary size, tokens per window, 
         fingerprints of the coder and of the tokenizer (16 bytes each), number of bytes
         of metadata, CRC-32 of these and the metadata, metadata
 chunks  the bytes of an entropy coder, one chunk after the other
-index   of each chunk: number of windows, number of bytes, CRC-32
+index   of each chunk: number of windows, number of bytes, CRC-32 of the bytes, CRC-32
+        of the tokens (4 bytes each)
 end     number of chunks, CRC-32 of header, index and this number, magic bytes
 ======  ==============================================================================
 """
@@ -25,7 +27,8 @@ _MAGIC = b"\x93SKTOKEN"  # not text, as in files of numpy
 _VERSION = 1
 _HEADER = struct.Struct("<8sHII16s16sII")
 _END = struct.Struct("<QI8s")
-_ENTRY = np.dtype([("n_windows", "<u4"), ("n_bytes", "<u4"), ("checksum", "<u4")])
+_FIELDS = "n_windows", "n_bytes", "checksum", "tokens_checksum"
+_ENTRY = np.dtype([(name, "<u4") for name in _FIELDS])
 _NO_FINGERPRINT = bytes(16)
 
 
@@ -41,6 +44,20 @@ class Header(NamedTuple):
     def of(cls, n_tokens, n_tokens_per_window, coder, tokenizer):
         """A header with shortened fingerprints."""
         return cls(n_tokens, n_tokens_per_window, coder[:32], tokenizer[:32])
+
+    def difference(self, expected):
+        """The first part that differs from another header, as text."""
+        names = {
+            "n_tokens": "size of the vocabulary",
+            "n_tokens_per_window": "number of tokens per window",
+            "tokenizer": "fingerprint of the tokenizer",
+            "coder": "fingerprint of the coder",
+        }
+        for part, name in names.items():
+            found, own = getattr(self, part), getattr(expected, part)
+            if found != own:
+                return f"the {name} is {found or 'unknown'}, expected {own or 'none'}"
+        return ""
 
     def to_bytes(self, metadata):
         """The bytes of the header and of metadata."""
@@ -60,8 +77,8 @@ def pack(header, chunks, metadata=b""):
     header : Header
         What the tokens are.
 
-    chunks : iterable of (int, bytes)
-        Number of windows, and bytes, of each chunk.
+    chunks : iterable of (ndarray of int64, bytes)
+        The windows of tokens, and the bytes, of each chunk.
 
     metadata : bytes, default=b""
         Anything else that is known of the tokens.
@@ -73,8 +90,9 @@ def pack(header, chunks, metadata=b""):
     """
     first, entries = header.to_bytes(metadata), []
     yield first
-    for n_windows, content in chunks:
-        entries.append((n_windows, len(content), zlib.crc32(content)))
+    for windows, content in chunks:
+        checksums = zlib.crc32(content), _tokens_checksum(windows)
+        entries.append((len(windows), len(content), *checksums))
         yield content
     index = np.array(entries, _ENTRY).tobytes()
     index += len(entries).to_bytes(8, "little")
@@ -114,6 +132,7 @@ class Packed:
         index = self._read_index()
         self.n_windows = index["n_windows"].astype(np.int64)
         self._checksums = index["checksum"]
+        self._tokens_checksums = index["tokens_checksum"]
         stops = self._first + index["n_bytes"].cumsum(dtype=np.int64)
         self._limits = np.r_[self._first, stops]
         n_bytes = len(self._data) - _END.size - index.nbytes
@@ -129,6 +148,11 @@ class Packed:
         is_whole = zlib.crc32(content) == self._checksums[number]
         _require(is_whole, f"chunk {number} has another checksum")
         return bytes(content)
+
+    def require_tokens(self, number, tokens):
+        """Raise unless these are the tokens of a chunk."""
+        if _tokens_checksum(tokens) != self._tokens_checksums[number]:
+            raise not_the_tokens(f"chunk {number} has another checksum")
 
     def _read_header(self):
         is_long_enough = len(self._data) >= _HEADER.size + _END.size
@@ -162,9 +186,22 @@ class Packed:
         return np.frombuffer(index, _ENTRY)
 
 
+def not_the_tokens(fault):
+    """The error of bytes that are whole, but are decoded differently."""
+    return ValueError(
+        "The decoded tokens do not match those that were compressed "
+        f"({fault}): install the releases of sktok and constriction that compressed "
+        "them."
+    )
+
+
+def _tokens_checksum(tokens):
+    return zlib.crc32(tokens.astype("<u4").tobytes())
+
+
 def _require(condition, fault):
     if not condition:
         raise ValueError(
-            f"The compressed tokens are incomplete or damaged ({fault}): copy them "
-            "again from where they were written."
+            f"The compressed tokens are incomplete or damaged ({fault}): restore them "
+            "from a copy."
         )

@@ -20,7 +20,11 @@ from sktok._steps import (
     vocabulary_size,
 )
 from sktok.metrics._distortion import as_leads, prd, validate_pair
-from sktok.metrics._rate import entropy_by_kind, token_usage
+from sktok.metrics._rate import (
+    entropy_by_kind,
+    most_bits_by_kind,
+    token_usage,
+)
 
 _LARGEST_SHARE = 0.01  # of clipped values, or of flat windows, without a warning
 _SMALLEST_RANGE = 1e-3  # of a window, as a share of the range of the fitted signal
@@ -288,8 +292,9 @@ def describe(tokenizer, X, *, fs=None, unit=None, lead=None, groups=None):
     tokens_per_sample = tokens.size / signal.size
     # Samples of one lead, and of all leads, in a second.
     samples_per_second = None if facts.fs is None else facts.fs * n_leads
-    bits = entropy_by_kind(tokens, token_starts(tokenizer))
-    bits_per_sample = bits * tokens_per_sample
+    starts = token_starts(tokenizer)
+    bits_per_sample = entropy_by_kind(tokens, starts) * tokens_per_sample
+    most_bits = most_bits_by_kind(tokens, starts, n_tokens)
     with np.errstate(over="ignore"):
         mse = float(np.mean((signal - restored) ** 2))
     clip_rate, clipped_by = max(clip_rates(tokenizer, X), default=(None, None))
@@ -310,7 +315,7 @@ def describe(tokenizer, X, *, fs=None, unit=None, lead=None, groups=None):
         n_unused_tokens=n_tokens - np.unique(tokens).size,
         token_usage=token_usage(tokens, n_tokens),
         bits_per_sample=bits_per_sample,
-        max_bits_per_sample=math.log2(n_tokens) * tokens_per_sample,
+        max_bits_per_sample=most_bits * tokens_per_sample,
         tokens_per_second=_product(tokens_per_sample, samples_per_second),
         bits_per_second=_product(bits_per_sample, samples_per_second),
         mse=mse,

@@ -68,6 +68,24 @@ def entropy_by_kind(tokens, starts):
     return token_entropy(tokens) - token_entropy(kinds)
 
 
+def most_bits_by_kind(tokens, starts, n_tokens):
+    """Bits per token, if all tokens of a kind were equally frequent.
+
+    Parameters
+    ----------
+    tokens : array-like of int
+        Tokens, of any shape.
+
+    starts : list of int
+        The first token of each kind, in increasing order.
+
+    n_tokens : int
+        Size of the vocabulary.
+    """
+    kinds = np.searchsorted(starts, tokens, side="right") - 1
+    return float(np.log2(np.diff([*starts, n_tokens]))[kinds].mean())
+
+
 def token_entropy(tokens):
     """Entropy of the distribution of the tokens.
 
