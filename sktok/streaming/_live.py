@@ -112,11 +112,15 @@ class _Stream:
         start, stop = self._n_returned, n_windows * self._n_outputs + n_ready
         outputs = self._nothing
         if start < stop:
-            used = inputs if n_ready else inputs[..., :n_whole]
+            used = self._filled(inputs) if n_ready else inputs[..., :n_whole]
             outputs = join(self._convert(segment(used, self._n_inputs)), stop)
             outputs = outputs[..., start:]
         self._pending, self._n_returned = inputs[..., n_whole:].copy(), n_ready
         return outputs
+
+    def _filled(self, inputs):
+        """Inputs that no output depends on may follow; `segment` adds some."""
+        return inputs
 
 
 class TokenStream(_Stream):
@@ -353,6 +357,16 @@ class SampleStream(_Stream):
                 "if they are lost."
             )
         return self._nothing
+
+    def _filled(self, tokens):
+        """Tokens up to the end of the window: those of the last whole block again.
+
+        Each place of a block may have tokens of its own, such as those of a stage.
+        """
+        n_in_block = self._paces()[0].n_inputs
+        last = len(tokens) // n_in_block * n_in_block - n_in_block
+        missing = np.arange(len(tokens), len(tokens) + -len(tokens) % self._n_inputs)
+        return np.append(tokens, tokens[last + missing % n_in_block])
 
     def _validate(self, tokens):
         return check_tokens(tokens, self._vocabulary_size)
