@@ -528,3 +528,11 @@ def test_missing_extra_names_the_install(coder, X, monkeypatch):
     monkeypatch.setitem(sys.modules, "constriction", None)
     with pytest.raises(ImportError, match=r"pip install 'sktok\[coding\]'"):
         coder.compress(X)
+
+
+def test_processes_give_the_same_bytes_and_tokens(coder, test):
+    tokens, groups = test
+    expected = coder.compress(tokens, groups=groups)
+    parallel = copy.copy(coder).set_params(n_jobs=2)
+    assert parallel.compress(tokens, groups=groups) == expected
+    np.testing.assert_array_equal(parallel.decompress(expected), tokens)

@@ -2,8 +2,10 @@
 
 from itertools import chain, islice, tee
 from numbers import Integral
+from operator import itemgetter
 
 import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -72,7 +74,7 @@ def as_batch(rows, dtype=np.int64, padding=0):
     return batch
 
 
-def side_by_side(function, items, length, at_once):
+def side_by_side(function, items, length, at_once, n_jobs):
     """Yield a result for each item, in order, computed for many items at once.
 
     Parameters
@@ -89,16 +91,20 @@ def side_by_side(function, items, length, at_once):
     at_once : int
         Largest number of items that are computed at once.
 
+    n_jobs : int or None
+        Number of processes, as in joblib.
+
     Yields
     ------
     object
         The result of the next item.
     """
-    while some := list(islice(items, _READ_AHEAD * at_once)):
+    parallel, n = Parallel(n_jobs), effective_n_jobs(n_jobs)
+    while some := list(islice(items, max(n, _READ_AHEAD) * at_once)):
         order = sorted(range(len(some)), key=lambda i: -length(some[i]))
-        parts = np.array_split(order, -(-len(some) // at_once))
-        found = chain.from_iterable(function([some[i] for i in part]) for part in parts)
-        results = dict(zip(order, found, strict=True))
+        parts = np.array_split(order, max(-(-len(some) // at_once), min(n, len(some))))
+        found = parallel(delayed(function)([some[i] for i in part]) for part in parts)
+        results = dict(zip(order, chain.from_iterable(found), strict=True))
         yield from (results[i] for i in range(len(some)))
 
 
@@ -166,6 +172,10 @@ class TokenCoder(Estimator):
         Number of training steps, each on about 8,000 tokens; ``"auto"`` goes about 8
         times through the tokens.
 
+    n_jobs : int or None, default=None
+        Number of processes that code chunks, as in scikit-learn: None is 1, and -1 uses
+        all processors. May be changed after `fit`.
+
     random_state : int, RandomState instance or None, default=None
         Seeds the training.
 
@@ -230,6 +240,7 @@ class TokenCoder(Estimator):
         "chunk_size": [Interval(Integral, 1, _LONGEST_CHUNK, closed="both")],
         "n_tokens": [Interval(Integral, 2, _LARGEST_VOCABULARY, closed="both"), None],
         "max_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -241,6 +252,7 @@ class TokenCoder(Estimator):
         chunk_size=10_000,
         n_tokens=None,
         max_steps="auto",
+        n_jobs=None,
         random_state=None,
         verbose=0,
     ):
@@ -248,6 +260,7 @@ class TokenCoder(Estimator):
         self.chunk_size = chunk_size
         self.n_tokens = n_tokens
         self.max_steps = max_steps
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -400,7 +413,7 @@ class TokenCoder(Estimator):
     def _compressed(self, batches, metadata):
         """Yield the bytes of batches of tokens and groups."""
         check_is_fitted(self)
-        self._validate_later("chunk_size")
+        self._validate_later("chunk_size", "n_jobs")
         chunks = self._encoded(self._chunks(batches))
         yield from pack(self._header(), chunks, metadata)
 
@@ -485,7 +498,7 @@ class TokenCoder(Estimator):
         from sktok._torch.entropy_coding import count_bits
 
         check_is_fitted(self)
-        self._validate_later("chunk_size")
+        self._validate_later("chunk_size", "n_jobs")
         X = validate_tokens(X, self.n_tokens_, self.n_features_in_)
         chunks = list(self._chunks([(X, groups)]))
         bits = self._coded(count_bits, iter(chunks))
@@ -527,7 +540,7 @@ class TokenCoder(Estimator):
         def run(some):
             return function(self.weights_, *self._symbols(some))
 
-        return side_by_side(run, chunks, len, _ENCODED_AT_ONCE)
+        return side_by_side(run, chunks, len, _ENCODED_AT_ONCE, self.n_jobs)
 
     def _symbols(self, chunks):
         """Tokens, their classes and places, as rows, and the lengths of chunks."""
@@ -544,15 +557,17 @@ class TokenCoder(Estimator):
         from sktok._torch.entropy_coding import decode
 
         def run(some):
-            contents = [packed.chunk(number) for number in some]
-            lengths = packed.n_windows[some] * self.n_features_in_
+            contents, lengths = zip(*some, strict=True)
             try:
-                return decode(self.weights_, self.classes_, contents, lengths.tolist())
+                return decode(self.weights_, self.classes_, contents, lengths)
             except AssertionError as error:  # of constriction
                 raise not_the_tokens(str(error).rstrip(".")) from error
 
-        n_windows = packed.n_windows.__getitem__
-        decoded = side_by_side(run, iter(numbers), n_windows, _DECODED_AT_ONCE)
+        lengths = (packed.n_windows * self.n_features_in_).tolist()
+        chunks = ((packed.chunk(i), lengths[i]) for i in numbers)
+        decoded = side_by_side(
+            run, chunks, itemgetter(1), _DECODED_AT_ONCE, self.n_jobs
+        )
         for number, tokens in zip(numbers, decoded, strict=True):
             packed.require_tokens(number, tokens)
             yield tokens.reshape(-1, self.n_features_in_)
