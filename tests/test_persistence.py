@@ -59,6 +59,7 @@ TOKENIZERS = [
     make_paper_tokenizer(memory="a cache", **STEPS).set_params(memory=None),
     GainShapeTokenizer(make_tokenizer(**STEPS), n_bins=16),
     make_pipeline(AmplitudeScaler(clip=True), BinQuantizer(8, centers="mean")),
+    make_tokenizer(n_tokens=(16, 8), rate_weight=0.001, **STEPS),
     make_pipeline(BlockSegmenter(25), VectorQuantizer(8, random_state=0)),
 ]
 

@@ -1,7 +1,7 @@
 """Fit the tokenizers that later releases have to read, and keep what they make.
 
-Run once for each format of `sktok._estimator`, by the first release that has it; the
-files of earlier formats stay::
+Run once for each format of `sktok._estimator`, by the first release that has it; files
+that exist stay::
 
     python tests/data/make_tokenizers.py
 
@@ -20,6 +20,7 @@ from sktok import (
     AmplitudeScaler,
     BlockSegmenter,
     ConvAETokenizer,
+    ResidualVectorQuantizer,
     VectorQuantizer,
     _estimator,
     make_paper_tokenizer,
@@ -41,17 +42,22 @@ def tokenizers():
         network, quantizer=VectorQuantizer(16), max_steps=200, random_state=0
     )
     yield "contextual", make_pipeline(AmplitudeScaler(), BlockSegmenter(25), inside)
+    stages = ResidualVectorQuantizer((16, 8), rate_weight=0.001)
+    inside = ConvAETokenizer(network, quantizer=stages, max_steps=200, random_state=0)
+    yield "stages", make_pipeline(AmplitudeScaler(), BlockSegmenter(25), inside)
     yield "paper", make_paper_tokenizer(25, 16, max_steps=200, random_state=0)
 
 
 def main():
     X, rng = load_ecg().data, np.random.default_rng(0)
     for name, tokenizer in tokenizers():
+        name = f"{name}-format{_estimator.FORMAT}"
+        if (FOLDER / f"{name}.npz").exists():
+            continue
         tokens = tokenizer.fit_transform(X)
         noisy = [X + NOISE * rng.standard_normal(X.shape) for _ in range(20)]
         same = [tokenizer.transform(windows) == tokens for windows in noisy]
         index = np.flatnonzero(np.all(same, axis=(0, 2)))
-        name = f"{name}-format{_estimator.FORMAT}"
         np.savez_compressed(
             FOLDER / f"{name}.npz",
             index=index,
