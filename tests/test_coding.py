@@ -534,5 +534,9 @@ def test_processes_give_the_same_bytes_and_tokens(coder, test):
     tokens, groups = test
     expected = coder.compress(tokens, groups=groups)
     parallel = copy.copy(coder).set_params(n_jobs=2)
+    # Other processes map large arrays read-only.
+    parallel.weights_ = {n: w.copy() for n, w in coder.weights_.items()}
+    for weights in parallel.weights_.values():
+        weights.flags.writeable = False
     assert parallel.compress(tokens, groups=groups) == expected
     np.testing.assert_array_equal(parallel.decompress(expected), tokens)

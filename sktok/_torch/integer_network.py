@@ -18,6 +18,8 @@ import math
 import numpy as np
 import torch
 
+from sktok._torch.arrays import as_tensor
+
 # Bits after the binary point.
 _STATE = 10
 _WEIGHT = 14
@@ -135,7 +137,7 @@ class ChunkPredictor:
 
     def __init__(self, weights, n_chunks):
         w = {
-            name: torch.from_numpy(array).double() * 2.0 ** -_BITS[name]
+            name: as_tensor(array).double() * 2.0 ** -_BITS[name]
             for name, array in weights.items()
         }
         self._sigmoid, self._tanh = w["sigmoid"], w["tanh"]
