@@ -4,10 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The processes of the test runner share the cores: one thread each. Where a test sets
 # more, a thread that waits leaves its core to others. The third variable lets
-# scikit-learn run the check that it would skip. A process keeps the tests of a file
-# together, which share what they fit, and takes tests from the other when it has none.
+# scikit-learn run the check that it would skip.
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE SCIPY_ARRAY_API=1 \
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2
 
 .PHONY: demo test docs generate format paper rate bench gpu fuzz fuzz-coverage soak archive scale clean
 
