@@ -135,14 +135,15 @@ def varied(record, number, rng):
     return Bunch(**{**record, "data": windows, "record": np.full(len(windows), name)})
 
 
-def corpus_of(tokenizer, fit, test, folder):
+def corpus_of(tokenizer, fit, test, folder, n_variants=None):
     """Ids of both halves, with variants of each training record."""
+    n_variants = N_VARIANTS if n_variants is None else n_variants
     rng = np.random.default_rng(0)
 
     def source():
         for record in fit:
             yield record
-            for number in range(N_VARIANTS):
+            for number in range(n_variants):
                 yield varied(record, number, rng)
         yield from test
 

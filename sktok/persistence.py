@@ -154,7 +154,7 @@ def load(path):
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no tokenizer {path}.")
+        raise FileNotFoundError(f"There is no file {path}.")
     content = path.read_bytes()
     number, release = saved_by(content)
     if number:
@@ -172,7 +172,7 @@ def load(path):
         raise
     except Exception as error:  # a damaged file causes errors of any type
         raise ValueError(
-            f"{path} is damaged or holds no tokenizer that sktok.persistence.save "
+            f"{path} is damaged or holds no estimator that sktok.persistence.save "
             f"wrote; no code of it was executed. {type(error).__name__}: {error}"
         ) from error
     return tokenizer

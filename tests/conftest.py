@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 from sklearn.model_selection import train_test_split
 
 from sktok import ConvAETokenizer
@@ -53,9 +52,3 @@ def blocks(ecg):
     signal = (ecg.data - ecg.data.min()) / (ecg.data.max() - ecg.data.min())
     windows, _ = train_test_split(signal, train_size=60, random_state=0)
     return windows.reshape(60, 25, 10)
-
-
-@pytest.fixture(autouse=True)
-def gradients():
-    """A test that interrupts torch may leave gradients off in its process."""
-    torch.set_grad_enabled(True)

@@ -143,7 +143,7 @@ def test_output_does_not_fail_for_its_encoding(folder, monkeypatch, encoding):
     assert "folder                  decoded\\xb2" in shown
     sys.stderr.flush()
     shown = sys.stderr.buffer.getvalue().decode(encoding)
-    assert shown == "sktok: error: There is no tokenizer absent\\udcff.\n"
+    assert shown == "sktok: error: There is no file absent\\udcff.\n"
 
 
 def test_the_seed_determines_the_tokenizer(folder, ecg, capsys):
@@ -524,11 +524,11 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
         ("fit home/ward/a --out x --block-size 251", "block_size=251 is larger than"),
         (
             "tokenize home/ward/a --tokenizer none --out x",
-            "There is no tokenizer none",
+            "There is no file none",
         ),
         (
             "tokenize home/ward/a --tokenizer home/ward/a.hea --out x",
-            r"a\.hea is damaged or holds no tokenizer.*A pickle can execute any code",
+            r"a\.hea is damaged or holds no estimator.*A pickle can execute any code",
         ),
         (
             "tokenize home/ward/a home/ward/slow --tokenizer home/ecg.skops --out x",
@@ -546,10 +546,10 @@ def test_nothing_is_overwritten_unless_asked(folder, home, capsys):
         ("decode home/ward --tokenizer home/ecg.skops --out x", "no sktok.corpus"),
         (
             "decode home/corpus --tokenizer none --out x",
-            "There is no tokenizer none",
+            "There is no file none",
         ),
         ("inspect home/corpus home/ward/a", "is a folder"),
-        ("inspect none", "There is no tokenizer none"),
+        ("inspect none", "There is no file none"),
         ("inspect home/ward/a", "home/ward/a is a record, expected the file of"),
     ],
 )

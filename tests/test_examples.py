@@ -156,7 +156,7 @@ def test_the_rate_distortion_benchmark(tmp_path, monkeypatch, ecg):
     assert (tmp_path / "rate_distortion.png").stat().st_size > 10_000
 
 
-def test_the_coding_benchmark(tmp_path, monkeypatch, ecg):
+def test_the_coding_benchmark(tmp_path, monkeypatch, ecg, language_models):
     import benchmark_coding as benchmark
 
     data = scaled(Bunch(data=ecg.data[:200], record=ecg.record[:200], fs=ecg.fs))
@@ -167,7 +167,9 @@ def test_the_coding_benchmark(tmp_path, monkeypatch, ecg):
         "CODED_STEPS": (0.05,),
         "STEPS": np.geomspace(0.01, 1.0, 8),
         "LARGEST_LEVEL": 100,
+        "N_TIMED": 1000,
         "REPEATS": 1,
+        "MINUTES": 1e-3,
     }.items():
         monkeypatch.setattr(benchmark, name, value)
     steps = benchmark.make_tokenizer
@@ -176,10 +178,12 @@ def test_the_coding_benchmark(tmp_path, monkeypatch, ecg):
     )
     with joblib.parallel_config("threading"):
         benchmark.main(
-            tmp_path, seeds=[0], weights=[0.001], coder_params={"max_steps": 1}
+            tmp_path, seeds=[0], weights=[0.0, 0.001], coder_params={"max_steps": 1}
         )
     page = (tmp_path / "compression.md").read_text()
     assert page.count("\n| 0.001 |") == 2  # without and with a search
+    assert page.count("\n| 256 codes, 0 |") == 2
+    assert page.count("\n| 1 |") == page.count("\n| 2 |") == 1  # processes
     assert page.count("\n| 0.05 |") == 1
     assert "nan" not in page
     assert (tmp_path / "compression.png").stat().st_size > 10_000

@@ -271,7 +271,7 @@ def test_a_missing_folder_is_reported(fitted, tmp_path):
     with pytest.raises(FileNotFoundError):
         save(fitted[-1], tmp_path / "none" / "tokenizer.skops")
     for path in (tmp_path / "tokenizer.skops", tmp_path):
-        with pytest.raises(FileNotFoundError, match="There is no tokenizer"):
+        with pytest.raises(FileNotFoundError, match="There is no file"):
             load(path)
 
 

@@ -1,6 +1,7 @@
 """What the caller has set in torch changes no token, and stays as it was."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import joblib
@@ -159,15 +160,15 @@ def test_models_for_onnx_are_right_in_any_state(ecg, tmp_path):
 
 
 def test_products_are_exact_as_long_as_anyone_computes():
-    products = torch.backends.mkldnn.matmul
-    with rounded_products():
-        first, second = unaffected(), unaffected()
-        with first:
-            second.__enter__()
+    products, second = torch.backends.mkldnn.matmul, unaffected()
+    with rounded_products(), ThreadPoolExecutor(1) as other_thread:
+        with unaffected():
+            other_thread.submit(second.__enter__).result()
             assert products.fp32_precision == "ieee"
         assert products.fp32_precision == "ieee"
-        second.__exit__(None, None, None)
+        other_thread.submit(second.__exit__, None, None, None).result()
         assert products.fp32_precision == "bf16"
+    assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)

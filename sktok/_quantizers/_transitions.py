@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 _N_CLASSES = 128
-_PROFILE_DIM = 20  # of the numbers that describe the neighbours of a code
+_PROFILE_DIM = 32  # numbers that describe the neighbours of a token
 _PRIOR = 8.0  # pairs that are added to those counted, as if classes were independent
 
 
@@ -79,7 +79,8 @@ def learn_transitions(tokens, code_lengths, stages, random_state):
     n = stages[-1].stop
     indices = tokens_before(tokens, n).ravel(), tokens.ravel()
     pairs = coo_array((np.ones(tokens.size), indices), shape=(n + 1, n)).tocsr()
-    profiles, shares = _profiles(pairs, random_state), np.exp2(-code_lengths)
+    profiles = neighbour_profiles(pairs[:n], random_state)
+    shares = np.exp2(-code_lengths)
     classes, n_classes = np.empty(n + 1, np.int64), 0
     for stage in stages:
         own = _cluster(profiles[stage], shares[stage], random_state)
@@ -98,17 +99,33 @@ def learn_transitions(tokens, code_lengths, stages, random_state):
     return classes, *(x.astype(np.float32) for x in lengths)
 
 
-def _profiles(pairs, random_state):
-    """Few numbers that describe the neighbours of each code, before and after it."""
-    from sklearn.decomposition import TruncatedSVD  # slow to import
-    from sklearn.preprocessing import normalize
+def neighbour_profiles(pairs, random_state):
+    """Few numbers that describe the neighbours of each token, before and after it.
 
-    n = pairs.shape[1]
-    sides = pairs[:n], pairs[:n].T.tocsr()
+    Counts of neighbours are reduced as in latent semantic analysis.
+
+    Parameters
+    ----------
+    pairs : csr_array of float, shape (n_tokens, n_tokens)
+        How often the token of a column follows that of a row.
+
+    random_state : RandomState
+        Starts the reduction.
+
+    Returns
+    -------
+    ndarray of float, shape (n_tokens, dim)
+        Tokens with similar neighbours have similar rows.
+    """
+    from sklearn.preprocessing import normalize
+    from sklearn.utils.extmath import randomized_svd
+
+    sides = pairs, pairs.T.tocsr()
     sides = hstack([normalize(side, norm="l1").sqrt() for side in sides])
-    dim = min(_PROFILE_DIM, n)
+    dim = min(_PROFILE_DIM, pairs.shape[1])
     with threadpool_limits(1):  # sums in one order
-        return TruncatedSVD(dim, random_state=random_state).fit_transform(sides)
+        left, values, _ = randomized_svd(sides, dim, random_state=random_state)
+    return left * values
 
 
 def _cluster(profiles, shares, random_state):

@@ -39,6 +39,7 @@ _LENGTH_ROUNDS = 5  # of choosing codes and counting them
 _LENGTH_VECTORS = 100_000  # in such a round, at most
 _ENOUGH_VECTORS = 10_000  # to learn lengths from; running shares count for the rest
 _N_STARTS = 4  # codes of a first stage to try; one has a 10 % larger error
+_FAR = 0.25  # share of the values of a batch for which training tries several starts
 _RAMP = 500  # batches, at most, in which the cost of a bit grows to its full value
 
 
@@ -373,12 +374,9 @@ class VectorQuantizer(BaseQuantizer):
 
         values, codes = latents.detach().flatten(0, -2), training.codes_.detach()
         costs = self._running_costs(training)
-        tokens = self._choose(tensors(), values, codes, costs)
         n_windows, n_blocks, _ = latents.shape
         n_fewer = self._n_with_fewer_stages(n_windows) if training.training else 0
-        if n_fewer:  # their first stages are chosen as if there were no others
-            some = slice(0, n_fewer * n_blocks)
-            tokens[some] = self._choose(tensors(), values[some], codes, costs, 1)
+        tokens = self._choose_in_training(values, codes, costs, n_fewer * n_blocks)
         chosen = training.codes_[tokens.view(n_windows, n_blocks, -1)]
         if n_fewer:
             chosen = without_last_stages(chosen, n_fewer)
@@ -390,6 +388,24 @@ class VectorQuantizer(BaseQuantizer):
         if training.training:
             self._count(values, tokens, training)
         return quantized, penalty / training.power
+
+    def _choose_in_training(self, values, codes, costs, n_fewer):
+        """Tokens of values, (n_values, dim) -> (n_values, n_stages).
+
+        Several starts are tried for the values that are far from their codes, which
+        takes less time than for all. The first `n_fewer` values get the tokens of fewer
+        stages: one start.
+        """
+        tokens = self._choose(tensors(), values, codes, costs, 1)
+        if tokens.shape[1] == 1:
+            return tokens
+        distance = (values - sum_of_codes(tokens, codes)).square().sum(1)
+        if costs is not None:
+            distance += costs[tokens].sum(1)
+        n_far = max(1, int(_FAR * (len(values) - n_fewer)))
+        far = n_fewer + distance[n_fewer:].topk(n_far)[1]
+        tokens[far] = self._choose(tensors(), values[far], codes, costs)
+        return tokens
 
     def _running_costs(self, training):
         """The costs of the codes by their running shares."""

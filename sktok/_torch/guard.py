@@ -41,7 +41,9 @@ def unaffected(*, with_gradients=False, exact=True):
             stack.enter_context(torch.device("cpu"))
         # Tensors of the inference mode cannot be trained later, or compared.
         stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(with_gradients))
+        # First the way back, then the change: an interrupt may come in between.
+        stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())
+        torch.set_grad_enabled(with_gradients)
         if exact:
             stack.enter_context(_exact_float32())
         yield

@@ -1,19 +1,17 @@
 """Classes of tokens that occur in similar places: a token is predicted in two steps."""
 
 import numpy as np
-from scipy.sparse import csr_array, hstack
-from sklearn.utils.extmath import randomized_svd
+from scipy.sparse import coo_array
 from threadpoolctl import threadpool_limits
 
-_DIMENSIONS = 32
+from sktok._quantizers._transitions import neighbour_profiles
 
 
 def token_classes(tokens, n_tokens, random_state):
     """Divide a vocabulary into classes of equal size.
 
-    The tokens before and after a token are counted, the counts are reduced to a few
-    dimensions as in latent semantic analysis, and the vocabulary is divided in halves
-    along the first principal component, again and again.
+    The vocabulary is divided in halves along the first principal component of what
+    describes the neighbours of tokens, again and again.
 
     Parameters
     ----------
@@ -24,7 +22,7 @@ def token_classes(tokens, n_tokens, random_state):
         Size of the vocabulary.
 
     random_state : RandomState
-        Starts the reduction.
+        Seeds what describes the neighbours.
 
     Returns
     -------
@@ -33,8 +31,10 @@ def token_classes(tokens, n_tokens, random_state):
         classes than places in a class, because places take more time to code.
     """
     n_uses = np.bincount(tokens, minlength=n_tokens)
+    indices, shape = (tokens[:-1], tokens[1:]), (n_tokens, n_tokens)
+    pairs = coo_array((np.ones(len(tokens) - 1), indices), shape=shape).tocsr()
+    vectors = neighbour_profiles(pairs, random_state)
     with threadpool_limits(1):  # sums in one order
-        vectors = _vectors(tokens, n_uses, random_state)
         n_halvings = min(int(np.log2(n_tokens)), round(np.log2(n_tokens) / 2 + 0.75))
         members = [np.arange(n_tokens)]
         for _ in range(n_halvings):
@@ -45,19 +45,6 @@ def token_classes(tokens, n_tokens, random_state):
     for row, part in zip(classes, members, strict=True):
         row[: len(part)] = np.sort(part)
     return classes
-
-
-def _vectors(tokens, n_uses, random_state):
-    """A vector for each token, from the tokens before and after it."""
-    n_tokens = len(n_uses)
-    ones, shape = np.ones(len(tokens) - 1), (n_tokens, n_tokens)
-    counts = csr_array((ones, (tokens[1:], tokens[:-1])), shape=shape)
-    counts = hstack([counts, counts.T]).tocsr().sqrt()
-    scales = csr_array((1 / np.sqrt(n_uses + 1), (np.arange(n_tokens),) * 2))
-    left, values, _ = randomized_svd(
-        scales @ counts, min(_DIMENSIONS, n_tokens), random_state=random_state
-    )
-    return left * values
 
 
 def _halves(part, vectors, n_uses):
