@@ -150,8 +150,12 @@ def test_some_windows_are_restored_from_fewer_stages():
     )
     n_codes = [len(np.unique(each.detach(), axis=0)) for each in quantized]
     assert n_codes[0] <= 4 < n_codes[1] <= 16
-    expected = quantizer.codes_[tokens[2:]].sum(axis=2)
-    np.testing.assert_allclose(quantized[2:].detach(), expected, atol=1e-6)
+    # In training, several starts are tried for the largest errors only.
+    expected = torch.from_numpy(quantizer.codes_[tokens].sum(axis=2))
+    best = (latents - expected)[2:].square().sum(2)
+    error = (latents - quantized.detach())[2:].square().sum(2)
+    assert (error > best - 1e-5).all()
+    assert error.mean() < 1.1 * best.mean() < 1.1 * error.mean()
     quantized, _ = codebook.eval()(latents)
     expected = quantizer.codes_[tokens].sum(axis=2)
     np.testing.assert_allclose(quantized.detach(), expected, atol=1e-6)

@@ -40,6 +40,7 @@ _LENGTH_VECTORS = 100_000  # in such a round, at most
 _ENOUGH_VECTORS = 10_000  # to learn lengths from; running shares count for the rest
 _N_STARTS = 4  # codes of a first stage to try; one has a 10 % larger error
 _FAR = 0.25  # share of the values of a batch for which training tries several starts
+_START_ITERATIONS = 10  # of k-means, before training with a rate weight
 _RAMP = 500  # batches, at most, in which the cost of a bit grows to its full value
 
 
@@ -339,9 +340,13 @@ class VectorQuantizer(BaseQuantizer):
         else:
             if self.random_state is None:
                 self.random_state = seed
-            # The rate counts only when the network is trained.
-            known = vars(clone(self).set_params(rate_weight=0.0).fit(latents))
-        vars(self).update(known, rate_weight=self.rate_weight)
+            start = clone(self)
+            if self.rate_weight > 0:  # training moves the codes further
+                n_iter = min(self.max_iter, _START_ITERATIONS)
+                start.set_params(rate_weight=0.0, max_iter=n_iter)
+            known = vars(start.fit(latents))
+        own = {"rate_weight": self.rate_weight, "max_iter": self.max_iter}
+        vars(self).update(known | own)
         state = {
             "power": max(float(latents.var()), float(np.finfo(np.float32).tiny)),
             "n_batches": max_steps // 2,  # idle codes move in the first half only
@@ -374,9 +379,12 @@ class VectorQuantizer(BaseQuantizer):
 
         values, codes = latents.detach().flatten(0, -2), training.codes_.detach()
         costs = self._running_costs(training)
-        n_windows, n_blocks, _ = latents.shape
-        n_fewer = self._n_with_fewer_stages(n_windows) if training.training else 0
-        tokens = self._choose_in_training(values, codes, costs, n_fewer * n_blocks)
+        (n_windows, n_blocks, _), n_fewer = latents.shape, 0
+        if training.training:
+            n_fewer = self._n_with_fewer_stages(n_windows)
+            tokens = self._choose_quickly(values, codes, costs, n_fewer * n_blocks)
+        else:
+            tokens = self._choose(tensors(), values, codes, costs)
         chosen = training.codes_[tokens.view(n_windows, n_blocks, -1)]
         if n_fewer:
             chosen = without_last_stages(chosen, n_fewer)
@@ -389,12 +397,10 @@ class VectorQuantizer(BaseQuantizer):
             self._count(values, tokens, training)
         return quantized, penalty / training.power
 
-    def _choose_in_training(self, values, codes, costs, n_fewer):
-        """Tokens of values, (n_values, dim) -> (n_values, n_stages).
+    def _choose_quickly(self, values, codes, costs, n_fewer):
+        """Tokens of values, with several starts only where one leaves a large error.
 
-        Several starts are tried for the values that are far from their codes, which
-        takes less time than for all. The first `n_fewer` values get the tokens of fewer
-        stages: one start.
+        The first `n_fewer` values have one start, as if there were fewer stages.
         """
         tokens = self._choose(tensors(), values, codes, costs, 1)
         if tokens.shape[1] == 1:
