@@ -3,16 +3,16 @@
 Tokenizers with entropy-constrained codes in two stages, and a `TokenCoder` for the
 tokens of each, are fitted to the training patients of MIT-BIH (DS1) and code the
 records of its test patients (DS2). A wavelet codec is the yardstick. Two fits run at a
-time, each on one core; a fit takes a quarter of an hour. At last, a language model is
-trained on the tokens of each, for ten minutes on all cores::
+time, each on one core; each row takes a quarter of an hour. At last, a language model
+is trained on the tokens of each, for ten minutes on all cores::
 
     export SKTOK_DATA=FOLDER
     python examples/benchmark_coding.py [DOCS_FOLDER] [--seeds N ...] [--weights W ...]
 
-It writes ``compression.md``, with the answer, and its picture to the folder. Each row
+It writes ``compression.md`` and its picture to the folder. Each row
 is saved to ``compression.csv`` as soon as it is measured, and not measured again:
-delete the file, or some rows, to start over. Fitted tokenizers and coders are kept in
-the folder given as ``--cache``.
+delete the file, or all rows of a method, setting and seed, to measure them again.
+``--cache FOLDER`` keeps fitted tokenizers and coders.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import lzma
 import tempfile
 import time
 import zlib
+from itertools import product
 from pathlib import Path
 
 import joblib
@@ -44,12 +45,16 @@ from sktok.metrics import heartbeat_f1, token_entropy
 N_CODES = (1024, 512)
 RATE_WEIGHTS = (0.0, 0.0005, 0.00075, 0.0025, 0.012)  # 0: 256 codes in one stage
 N_CANDIDATES = 6
+STAGED = {10: (1, N_CANDIDATES), 2: (1,)}  # block size -> candidates of the search
 SEEDS = (0, 1, 2)
 CHUNK_SIZE = 20_000  # tokens: five minutes
+TIMED_CHUNK_SIZE = 10_000
 STEPS = np.geomspace(0.008, 0.16, 16)  # of the wavelet codec
 CODED_STEPS = (0.02, 0.03, 0.05)  # with bytes on the disk
 LARGEST_LEVEL = 1000
-N_TIMED = 500_000  # tokens
+ADC_BITS = 11  # of a sample of MIT-BIH
+PUBLISHED = "Rebollo-Neira (2019): wavelets, HDF5; all 48 records"
+N_TIMED = 2_500_000  # tokens
 REPEATS = 5
 N_VARIANTS = 1  # of each record, for the language model
 KEY = ["method", "setting", "seed", "n_candidates"]
@@ -73,6 +78,25 @@ def fitted_tokenizer(rate_weight, seed):
     started = time.perf_counter()
     tokenizer.fit(load_float32("ds1").data)
     return tokenizer, time.perf_counter() - started
+
+
+def run_stages(block_size, candidates, seed):
+    """Figures of two stages of 256 codes whose bits are free, and of the first one."""
+    torch.set_num_threads(1)
+    tokenizer = make_tokenizer(block_size, (256, 256), random_state=seed)
+    tokenizer.fit(load_float32("ds1").data)
+    test, rows = load_float32("ds2"), []
+    for n_stages, n_candidates in product((1, 2), candidates):
+        tokenizer.set_params(
+            tokenize__n_stages=n_stages, tokenize__n_candidates=n_candidates
+        )
+        tokens = tokenizer.transform(test.data)
+        key = "stages", block_size, seed, n_candidates
+        row = dict(zip(KEY, key, strict=True))
+        row |= figures(tokenizer.inverse_transform(tokens), test)
+        own_bits = bits_of_block(tokens, n_stages) / block_size
+        rows.append(row | {"n_stages": n_stages, "own_bits": own_bits})
+    return rows
 
 
 def fitted_coder(tokenizer, seed, coder_params):
@@ -130,16 +154,17 @@ def sizes(coder, tokens, test):
     }
 
 
-def run_speed(rate_weight, memory, coder_params):
+def run_speed(rate_weight, seed, memory, coder_params):
     """Tokens per second to bytes and back, in one process and in two: a row of each."""
     torch.set_num_threads(1)
-    tokenizer, _ = memory.cache(fitted_tokenizer)(rate_weight, SEEDS[0])
+    tokenizer, _ = memory.cache(fitted_tokenizer)(rate_weight, seed)
     tokenizer.set_params(tokenize__n_candidates=N_CANDIDATES)
-    coder = memory.cache(fitted_coder)(tokenizer, SEEDS[0], coder_params)
+    coder = memory.cache(fitted_coder)(tokenizer, seed, coder_params)
     test = load_float32("ds2")
-    n_windows = N_TIMED // coder.n_features_in_
     tokenizer.set_params(tokenize__n_candidates=1)
-    tokens = tokenizer.transform(test.data[:n_windows])
+    shape = N_TIMED // coder.n_features_in_, coder.n_features_in_
+    tokens = np.resize(tokenizer.transform(test.data), shape)
+    coder.set_params(chunk_size=TIMED_CHUNK_SIZE)
     rows = []
     for n_jobs in (1, 2):
         coder.set_params(n_jobs=n_jobs)
@@ -151,22 +176,22 @@ def run_speed(rate_weight, memory, coder_params):
             encoded = time.perf_counter()
             coder.decompress(data)
             seconds.append((encoded - started, time.perf_counter() - encoded))
-        row = dict(zip(KEY, ("speed", n_jobs, SEEDS[0], 1), strict=True))
+        row = dict(zip(KEY, ("speed", n_jobs, seed, 1), strict=True))
         encoding, decoding = tokens.size / np.median(seconds, axis=0)
         rows.append(row | {"in_per_second": encoding, "out_per_second": decoding})
     return rows
 
 
-def run_language_model(rate_weight, memory):
+def run_language_model(rate_weight, seed, memory):
     """Bits per sample under a language model of the tokens, on all cores: a row."""
     torch.set_num_threads(joblib.cpu_count())
-    tokenizer, _ = memory.cache(fitted_tokenizer)(rate_weight, SEEDS[0])
+    tokenizer, _ = memory.cache(fitted_tokenizer)(rate_weight, seed)
     tokenizer.set_params(tokenize__n_candidates=N_CANDIDATES)
     fit, test, _ = load_records()
     with tempfile.TemporaryDirectory() as folder:
         corpus = corpus_of(tokenizer, fit, test, Path(folder, "ids"), N_VARIANTS)
         bits = model_bits(train(corpus, MINUTES), corpus)
-    row = dict(zip(KEY, ("model", rate_weight, SEEDS[0], N_CANDIDATES), strict=True))
+    row = dict(zip(KEY, ("model", rate_weight, seed, N_CANDIDATES), strict=True))
     n_tokens, n_samples = corpus.vocabulary.tokens_per_window, test[0].data.shape[1]
     return [row | {"model_bits": bits * n_tokens / n_samples}]
 
@@ -302,6 +327,35 @@ def rate_table(results, one_step):
     return "\n".join(lines)
 
 
+def published_table(results):
+    """Markdown: compression ratio and PRD as they were published, and ours."""
+    lines = ["| | CR | PRD (%) | quality score |", "|---|---|---|---|"]
+    rows = [(PUBLISHED, *figures) for figures in ((23.17, 0.53), (62.5, 1.71))]
+    ours = results[(results["setting"] > 0) & (results["coder_bits"] > 0)]
+    ours = ours[ours["method"] == "sktok"].groupby("setting")
+    for weight, row in ours.median(numeric_only=True).iterrows():
+        name = f"sktok, {weight:g}, on the 11 records of DS2"
+        rows.append((name, ADC_BITS / row.coder_bits, row.prd_with_offset))
+    for name, ratio, prd in rows:
+        lines.append(f"| {name} | {ratio:.1f} | {prd:.2f} | {ratio / prd:.0f} |")
+    return "\n".join(lines)
+
+
+def stages_table(results):
+    """Markdown: one tokenizer at the rates of its stages."""
+    lines = [
+        "| samples per block | stages | search | own entropy | MSE | heartbeat F1 |",
+        "|---" * 6 + "|",
+    ]
+    for row in results[results["method"] == "stages"].itertuples():
+        search = f"{row.n_candidates:.0f}" if row.n_candidates > 1 else ""
+        lines.append(
+            f"| {row.setting:.0f} | {row.n_stages:.0f} | {search} | "
+            f"{row.own_bits:.3f} | {row.mse:.2e} | {row.heartbeat_f1:.4f} |"
+        )
+    return "\n".join(lines)
+
+
 def speed_table(results):
     """Markdown: tokens per second of the coder."""
     lines = ["| processes | compress | decompress |", "|---|---|---|"]
@@ -370,43 +424,73 @@ def draw(results, one_step, one_rate, path):
     plt.close(figure)
 
 
-def main(
-    folder="docs", seeds=SEEDS, weights=RATE_WEIGHTS, cache=None, coder_params=None
-):
-    folder, coder_params = Path(folder), coder_params or {}
-    folder.mkdir(exist_ok=True)
-    path, memory = folder / "compression.csv", joblib.Memory(cache, verbose=0)
+def measure(path, seeds, weights, memory, coder_params):
+    """All rows of figures."""
+    first = seeds[0]
     jobs = [
         (("sktok", w, seed), run_tokenizer, (w, seed, memory, coder_params))
         for seed in seeds
         for w in weights
-    ] + [
+    ]
+    jobs += [
         (("wavelets", step, 0), run_wavelets, (step, coder_params))
         for step in CODED_STEPS
     ]
-    run_all(path, jobs, n_jobs=2)
-    middle = weights[len(weights) // 2]
-    jobs = [(("speed", 1, SEEDS[0]), run_speed, (middle, memory, coder_params))] + [
-        (("model", w, SEEDS[0]), run_language_model, (w, memory)) for w in weights
+    jobs += [
+        (("stages", block_size, first), run_stages, (block_size, candidates, first))
+        for block_size, candidates in STAGED.items()
     ]
-    results = run_all(path, jobs, n_jobs=1)
+    run_all(path, jobs, n_jobs=2)
+    weight = weights[len(weights) // 2]
+    jobs = [(("speed", 1, first), run_speed, (weight, first, memory, coder_params))]
+    jobs += [
+        (("model", w, first), run_language_model, (w, first, memory)) for w in weights
+    ]
+    return run_all(path, jobs, n_jobs=1)
+
+
+def write_page(folder, results):
+    """Write the page and its picture."""
     test = load_float32("ds2")
     one_step, one_rate = wavelet_curves(test)
     ours = results.dropna(subset="above_ideal")
-    tables = rate_table(results, one_step), codec_table(results, one_step, one_rate)
+    ours = ours[ours.setting > 0].groupby("setting").median(numeric_only=True)
+    less = 1 - ours.coder_bits / bits_at(ours.mse, one_step)
+    tables = {
+        "rates": rate_table(results, one_step),
+        "stages": stages_table(results),
+        "speeds": speed_table(results),
+        "codec": codec_table(results, one_step, one_rate),
+        "published": published_table(results),
+    }
     page = PAGE.format(
+        **tables,
         n_codes=" and ".join(map(str, N_CODES)),
-        rates=tables[0],
-        codec=tables[1],
-        speeds=speed_table(results),
         minutes=MINUTES,
+        n_timed=N_TIMED,
+        n_chunks=N_TIMED // TIMED_CHUNK_SIZE,
+        least_less=less.min(),
+        most_less=less.max(),
+        chunk_size=CHUNK_SIZE,
         chunk_seconds=CHUNK_SIZE / 2 * 10 / test.fs,
         above_ideal=ours.above_ideal.median(),
         ratio=12 / ours.coder_bits.min(),
     )
     (folder / "compression.md").write_text(page)
     draw(results, one_step, one_rate, folder / "compression.png")
-    print(*tables, speed_table(results), sep="\n\n")
+    print(*tables.values(), sep="\n\n")
+
+
+def main(
+    folder="docs", seeds=SEEDS, weights=RATE_WEIGHTS, cache=None, coder_params=None
+):
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        memory = joblib.Memory(cache or temporary, verbose=0)
+        path, params = folder / "compression.csv", coder_params or {}
+        results = measure(path, seeds, weights, memory, params)
+    write_page(folder, results)
 
 
 def parse_arguments():
@@ -426,10 +510,12 @@ PAGE = """\
 # Compression
 
 How many bytes does ECG take on the disk at each error? Tokenizers with blocks of 10
-samples and codes in two stages ({n_codes}) were fitted to the 22 records of DS1, with a
-`TokenCoder` for the tokens of each, and tested on the 11 records of DS2 (MIT-BIH
-Arrhythmia Database, first lead, each record scaled to its own [0, 1]). The patients of
-DS2 are not in DS1. `make rate` writes this page.
+samples and entropy-constrained codes in two stages ({n_codes}) were fitted to the 22
+records of DS1, with a `TokenCoder` for the tokens of each, and tested on the 11 records
+of DS2 (MIT-BIH Arrhythmia Database, first lead, each record scaled to its own [0, 1]).
+The patients of DS2 are not in DS1. At the same error, the bytes are {least_less:.0%} to
+{most_less:.0%} fewer than the ideal size of a wavelet codec. `make rate` writes this
+page.
 
 ![Error against rate](compression.png)
 
@@ -442,8 +528,8 @@ DS2 are not in DS1. `make rate` writes this page.
 - *256 codes* is the default of `make_tokenizer`: one stage, and bits have no cost.
 - *Search* is `n_candidates`. *PRDN* is the mean over the records.
 - *TokenCoder, bytes* are the bytes on the disk, with header, index and checksums, in
-  chunks of {chunk_seconds:.0f} s that are decoded on their own. The coder was fitted to
-  the training patients.
+  chunks of {chunk_size:,} tokens that are decoded on their own ({chunk_seconds:.0f} s
+  with two stages). The coder was fitted to the training patients.
 - *Language model* is a causal Transformer that was trained for {minutes} minutes on 2
   cores, as on the page [](language_model.md), but with one variant of each record. It
   sees 500 tokens. The figures are of the first seed.
@@ -454,11 +540,24 @@ DS2 are not in DS1. `make rate` writes this page.
 The bytes are {above_ideal:.2%} above the ideal cost under the model of the coder.
 Format 212 of WFDB has 12 bits per sample, up to {ratio:.0f} times as many.
 
+## One tokenizer for several rates
+
+Two stages of 256 codes (`make_tokenizer(n_tokens=(256, 256))`), whose bits have no
+cost, fitted to DS1 with one seed. `tokenize__n_stages` was set after `fit`:
+
+{stages}
+
 ## Speed of the coder
 
-Tokens per second on 2 cores (median of 5 turns; half a minute of ECG has 2,160 tokens):
+Tokens per second for {n_timed:,} tokens in {n_chunks} chunks, which are coded side by
+side, on 2 cores (median of 5 turns; half a minute of ECG has 2,160 tokens):
 
 {speeds}
+
+With few chunks it is slower. What limits the coder is the sum of many small operations
+for each token of a chunk: products of matrices with the weights that the chunk has
+adapted, look-ups in tables, and, to decompress, two calls of the range decoder for each
+token.
 
 ## The wavelet codec on the disk
 
@@ -471,11 +570,15 @@ record as 16-bit integers (zlib, level 9).
 
 ## Published figures
 
-They are for other records of MIT-BIH, and PRD has the offset of the signal in its
-denominator, so they are not comparable with the tables above: L. Rebollo-Neira,
+{published}
+
+CR is the compression ratio. Here it counts 11 bits per sample of the original, the
+resolution of the database; publications also count 12 or 16. PRD is the mean over
+records of the error relative to the signal in integers of the database, with its offset
+of 1024 in the denominator. PRDN above is without the offset. The quality score is CR
+divided by PRD. The records differ, so the comparison is a rough one (L. Rebollo-Neira,
 "Effective high compression of ECG signals at low level distortion", Scientific Reports
-9:4564, 2019 (wavelets and HDF5) has compression ratios of 23.2 at a PRD of 0.53 % and
-of 62.5 at 1.71 %.
+9:4564, 2019).
 """
 
 if __name__ == "__main__":

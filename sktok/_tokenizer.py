@@ -66,9 +66,9 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         protocol of :mod:`sktok.networks`.
 
     latent_dim : int or "auto", default="auto"
-        Number of latents of a block. "auto" makes one token of a block: it is
+        Number of latents of a block. "auto" is the number that the quantiser asks for:
         `block_size` with a codebook, the length of a tuple `n_bins` with a
-        :class:`BinQuantizer`, and 1 otherwise.
+        :class:`BinQuantizer`, and 1 otherwise, also without a quantiser.
 
     quantizer : BaseQuantizer or None, default=None
         Quantiser to train inside the network, such as :class:`VectorQuantizer`,
@@ -111,9 +111,10 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         one check each epoch, but at most one every 50 steps.
 
     n_candidates : int, default=1
-        Number of tokens that `transform` tries for each block. 1 takes the encoder's
-        own choice. With more, `transform` searches for the best reconstruction of the
-        window (analysis by synthesis), which is slower and never increases the error.
+        Number of candidates that `transform` tries for each token. 1 takes the own
+        choice of the encoder. With more, `transform` searches for the best
+        reconstruction of the window (analysis by synthesis), which is slower and never
+        increases the error.
         With a quantiser that has a `rate_weight`, it minimises, and never increases,
         the sum of the error and the cost of the bits, given the token before. May be
         set after `fit`.

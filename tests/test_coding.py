@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import check_parameters_default_constructibl
 
 from sktok import BlockSegmenter, VectorQuantizer
 from sktok._torch.guard import seeded
-from sktok._torch.integer_network import LARGEST_WEIGHT
+from sktok._torch.integer_network import LARGEST_WEIGHT, ChunkPredictor, _tables
 from sktok._torch.token_network import TokenNetwork
 from sktok.coding import TokenCoder
 from sktok.coding._classes import token_classes
@@ -102,8 +102,8 @@ def test_bits_are_those_of_a_plain_network(coder, X):
     X = X[300:]
     one_window = copy.deepcopy(coder).set_params(chunk_size=1)
     weights = {name: array.astype(float) for name, array in coder.weights_.items()}
-    integer_bits = one_window.bits_per_token(X)
-    assert integer_bits == pytest.approx(_float_bits(coder.classes_, weights, X), 0.01)
+    bits = _float_bits(coder.token_classes_, weights, X)
+    assert one_window.bits_per_token(X) == pytest.approx(bits, 0.01)
 
 
 def _float_bits(classes, weights, X):
@@ -194,6 +194,59 @@ def test_bytes_do_not_depend_on_the_order_of_sums(coder, data, test, monkeypatch
     assert permuted.compress(test[0], groups=test[1]) == data
 
 
+def test_sums_of_the_largest_weights_are_exact():
+    """As above, where all weights and features are as large as they may be."""
+    rng, (n_hidden, n_classes, size), n_steps = (
+        np.random.default_rng(0),
+        (256, 4, 3),
+        64,
+    )
+
+    def extremes(bits, *shape):
+        return rng.choice([-1, 1], shape) * (LARGEST_WEIGHT * 2**bits - 1)
+
+    weights = _tables() | {
+        "inputs": extremes(24, n_classes * size + 1, 3 * n_hidden),
+        "positions": extremes(24, 1, 3 * n_hidden),
+        "recurrent": extremes(14, 3 * n_hidden, n_hidden),
+        "state_bias": extremes(24, n_hidden),
+        "class_features": extremes(14, 8, n_hidden),
+        "class_feature_bias": extremes(24, 8),
+        "place_features": extremes(14, 4, n_hidden),
+        "place_feature_bias": extremes(24, 4),
+        "classes": extremes(20, n_classes, 9),
+        "places": extremes(20, n_classes, size, 5),
+    }
+    order = rng.permutation(n_hidden)
+    permuted = dict(weights)
+    for name in ("inputs", "positions"):
+        gates = weights[name].reshape(-1, 3, n_hidden)[..., order]
+        permuted[name] = gates.reshape(weights[name].shape)
+    gates = weights["recurrent"].reshape(3, n_hidden, n_hidden)[:, order][..., order]
+    permuted["recurrent"] = gates.reshape(weights["recurrent"].shape)
+    permuted["state_bias"] = weights["state_bias"][order]
+    for name in ("class_features", "place_features"):
+        permuted[name] = weights[name][:, order]
+    classes, places = torch.from_numpy(
+        rng.integers([[[n_classes]], [[size]]], size=(2, 2, n_steps))
+    )
+    found = []
+    for some in (weights, permuted):
+        predictor = ChunkPredictor({n: w.astype(np.int32) for n, w in some.items()}, 2)
+        features = []
+        for token in (classes * size + places).unbind(1):
+            features.append(predictor.features())
+            predictor.read(token)
+        features = torch.stack(features, 1)
+        for _ in range(3):
+            of_classes = predictor.class_frequencies(features)
+            of_places = predictor.place_frequencies(features, classes)
+            predictor.learn(features, classes, of_classes, places, of_places)
+        found.append((features, of_classes, of_places, predictor._classes))
+    for own, other in zip(*found, strict=True):
+        assert torch.equal(own, other)
+
+
 def test_bytes_are_the_same_on_each_machine():
     """Weights that follow from a formula, and the bytes as they were in 2026."""
     n_tokens, n_hidden = 10, 4
@@ -205,7 +258,7 @@ def test_bytes_are_the_same_on_each_machine():
 
     coder = TokenCoder(max_steps=1, hidden_size=n_hidden, random_state=0)
     coder.fit(np.arange(n_tokens).reshape(2, 5))
-    coder.classes_ = classes
+    coder.token_classes_ = classes
     coder.weights_ = coder.weights_ | {
         "inputs": waves(2**24, n_tokens + 1, 3 * n_hidden),
         "positions": waves(2**22, 5, 3 * n_hidden),
@@ -303,7 +356,7 @@ def test_a_later_format_is_refused(coder, data):
 def test_container_is_the_inverse_of_pack():
     header = Header.of(1644, 25, "ab" * 32, "")
     windows = np.split(np.arange(6 * 25).reshape(6, 25), [3, 5])
-    contents = [b"abc", b"", bytes(1000)]
+    contents = [b"abcd", b"", bytes(1000)]
     chunks = zip(windows, contents, strict=True)
     packed = Packed(b"".join(pack(header, chunks, b"metadata")))
     assert packed.header == header
@@ -313,6 +366,23 @@ def test_container_is_the_inverse_of_pack():
     packed.require_tokens(1, windows[1])
     with pytest.raises(ValueError, match="tokens do not match"):
         packed.require_tokens(1, windows[1][::-1])
+
+
+@pytest.mark.parametrize(
+    ("n_windows", "content", "fault"),
+    [
+        (2, b"abcde", "a chunk has half a word"),
+        (0, b"abcd", "an impossible number of windows"),
+        (2**17 // LENGTH + 1, b"abcd", "an impossible number of windows"),
+    ],
+)
+def test_impossible_sizes_are_found_before_memory_is_taken(
+    coder, n_windows, content, fault
+):
+    chunk = np.zeros((n_windows, LENGTH), int), content
+    data = b"".join(pack(coder._header(), [chunk]))
+    with pytest.raises(ValueError, match=fault):
+        coder.decompress(data)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -479,6 +549,11 @@ def test_tokens_outside_the_vocabulary_are_refused(n_tokens, X, message):
         TokenCoder(n_tokens=n_tokens, max_steps=1).fit(X)
 
 
+def test_a_tokenizer_of_other_windows_is_refused(tokenizer, X):
+    with pytest.raises(ValueError, match=r"24 tokens per window.* makes 25: give the"):
+        TokenCoder(max_steps=1).fit(X[:, 1:], tokenizer=tokenizer)
+
+
 def test_batches_without_windows_are_skipped(coder, data, test):
     X, groups = test
     batches = [X[:0], (X, groups), (X[:0], groups[:0])]
@@ -493,10 +568,12 @@ def test_parameters_follow_scikit_learn(coder):
     assert clone(coder).get_params() == coder.get_params()
     with pytest.raises(ValueError, match="'chunk_size' parameter"):
         TokenCoder(chunk_size=0).fit([[0, 1]])
+    X = np.zeros((1, LENGTH), int)
     with pytest.raises(ValueError, match="'chunk_size' parameter"):
-        copy.deepcopy(coder).set_params(chunk_size=0).compress(
-            np.zeros((1, LENGTH), int)
-        )
+        copy.deepcopy(coder).set_params(chunk_size=0).compress(X)
+    for n_jobs in ("2", 1.5, True):
+        with pytest.raises(ValueError, match="'n_jobs' parameter"):
+            copy.deepcopy(coder).set_params(n_jobs=n_jobs).decompress(b"")
 
 
 def test_wrong_input_is_refused(coder, X):

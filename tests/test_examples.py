@@ -167,6 +167,7 @@ def test_the_coding_benchmark(tmp_path, monkeypatch, ecg, language_models):
         "CODED_STEPS": (0.05,),
         "STEPS": np.geomspace(0.01, 1.0, 8),
         "LARGEST_LEVEL": 100,
+        "STAGED": {10: (1, 2)},
         "N_TIMED": 1000,
         "REPEATS": 1,
         "MINUTES": 1e-3,
@@ -183,6 +184,7 @@ def test_the_coding_benchmark(tmp_path, monkeypatch, ecg, language_models):
     page = (tmp_path / "compression.md").read_text()
     assert page.count("\n| 0.001 |") == 2  # without and with a search
     assert page.count("\n| 256 codes, 0 |") == 2
+    assert page.count("\n| 10 | ") == 4  # stages
     assert page.count("\n| 1 |") == page.count("\n| 2 |") == 1  # processes
     assert page.count("\n| 0.05 |") == 1
     assert "nan" not in page

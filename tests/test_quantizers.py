@@ -511,6 +511,8 @@ def test_stages_that_do_not_exist_are_named(blocks):
         quantizer.set_params(n_stages=3).transform(blocks)
     with pytest.raises(ValueError, match="give as many numbers as stages"):
         ResidualVectorQuantizer((4, 4), 3).fit(blocks)
+    with pytest.raises(ValueError, match="for 3 stages, and n_stages=2: give as many"):
+        ResidualVectorQuantizer((8, 4, 2)).fit(blocks)
     with pytest.raises(ValueError, match="expected an int of at least 2 for each"):
         ResidualVectorQuantizer((4, 1)).fit(blocks)
 

@@ -162,6 +162,15 @@ def test_a_search_that_pays_for_bits_lowers_the_sum(blocks, quick):
     assert searched[1].mean() < own[1].mean()
 
 
+def test_blocks_alone_are_windows_of_one_block(blocks, quick):
+    X = blocks[:, 0]
+    quantizer = ResidualVectorQuantizer((32, 8), rate_weight=0.003)
+    tokenizer = quick(quantizer=quantizer, n_candidates=4)
+    alone = clone(tokenizer).fit(X).transform(X)
+    tokens = clone(tokenizer).fit(X[:, np.newaxis]).transform(X[:, np.newaxis])
+    np.testing.assert_array_equal(alone.ravel(), tokens.ravel())
+
+
 def test_a_stage_with_one_code_is_not_searched(blocks, quick):
     fitted = quick(quantizer=ResidualVectorQuantizer(8)).fit(blocks)
     codes = fitted.quantizer_.codes_

@@ -27,6 +27,7 @@ from sktok._steps import (
     window_shape,
 )
 from sktok.coding import TokenCoder
+from sktok.coding._coder import LARGEST_VOCABULARY
 from sktok.coding._container import Packed
 from sktok.corpus import read_corpus, write_corpus
 from sktok.corpus._fingerprint import fingerprint
@@ -36,7 +37,7 @@ from sktok.datasets import split_patients
 from sktok.datasets._leads import distinct_names
 from sktok.datasets._loaders import find_records, load_any
 from sktok.datasets._wfdb import LONGEST_GAPS
-from sktok.metrics import describe
+from sktok.metrics import describe, prd
 from sktok.persistence import load, save
 
 _BYTES_IN_FORMAT_212 = 1.5  # a sample, in the format of most records of PhysioNet
@@ -46,6 +47,12 @@ def fit(arguments):
     """Train a tokenizer on records, and measure it on them and on other records."""
     out = arguments.out
     _require_other_file(out, coder=arguments.coder)
+    n_tokens = int(np.sum(arguments.n_tokens))
+    if arguments.coder is not None and n_tokens > LARGEST_VOCABULARY:
+        raise ValueError(
+            f"--n-tokens has {n_tokens} tokens in all, and a coder takes "
+            f"{LARGEST_VOCABULARY}: give fewer, or omit --coder."
+        )
     for path in filter(None, (out, arguments.coder)):
         _require_absent(path, arguments.overwrite)
     n_records = len(find_records(arguments.records))
@@ -140,13 +147,13 @@ def compress(arguments):
     n_leads, length = window_shape(tokenizer)
     leads = "rows" if n_leads == 1 else "axis"
     ecg = _load_records(arguments, records, leads=leads, window_length=length)
-    prdn = _description(tokenizer, ecg).prd
-    entries = _entries(ecg)
+    groups = _checked_groups(tokenizer, ecg)
+    tokens, entries = tokenizer.transform(ecg.data), _entries(ecg)
+    restored = tokenizer.inverse_transform(tokens)
+    prdn = float(np.mean(prd(ecg.data, restored, centered=True, groups=groups)))
     metadata = json.dumps(entries, separators=(",", ":")).encode()
-    groups = np.repeat(range(len(entries)), list(map(_n_windows, entries)))
-    batches = [(tokenizer.transform(ecg.data), groups)]
     with whole_file(out) as file:
-        file.writelines(coder.iter_compress(batches, metadata=metadata))
+        file.writelines(coder.iter_compress([(tokens, groups)], metadata=metadata))
     n_bytes, n_samples = out.stat().st_size, ecg.data.size
     facts = {
         "file": str(out),
@@ -321,7 +328,8 @@ def _load_records(arguments, records, *, leads="rows", **lengths):
     names = "fs", "scale", "missing"
     options = {name: getattr(arguments, name) for name in names}
     options["channel"] = _channel(arguments)
-    groups = _read_patients(arguments.patients, records)
+    patients = getattr(arguments, "patients", None)  # `compress` has one record
+    groups = _read_patients(patients, records)
     paths = list(records.values())
     return load_any(paths, leads=leads, groups=groups, **lengths, **options)
 
@@ -416,15 +424,24 @@ def _load_tokenizer(path):
 
 def _description(tokenizer, ecg, rows=slice(None)):
     """Describe the tokenizer on rows of a Bunch."""
+    groups = _checked_groups(tokenizer, ecg, rows)
+    return describe(tokenizer, ecg.data[rows], fs=ecg.fs, unit=ecg.unit, groups=groups)
+
+
+def _checked_groups(tokenizer, ecg, rows=slice(None)):
+    """The records or patients of rows of a Bunch, if the tokenizer is for its signal.
+
+    Each lead of a record has its own mean, and is a group.
+    """
     require_unit_kept(tokenizer, ecg.scale)
     leads, groups = ecg.lead[rows], ecg.groups[rows]
     for lead in np.unique(leads, axis=0).tolist():
         lead = lead if isinstance(lead, str) else tuple(lead)
         reconcile(tokenizer, SignalFacts(ecg.fs, ecg.unit, lead))
-    if leads.ndim == 1 and len(np.unique(leads)) > 1:  # each lead has its own mean
+    if leads.ndim == 1 and len(np.unique(leads)) > 1:
         pairs = zip(groups, leads, strict=True)
         groups = np.array([f"{group}, {lead}" for group, lead in pairs])
-    return describe(tokenizer, ecg.data[rows], fs=ecg.fs, unit=ecg.unit, groups=groups)
+    return groups
 
 
 def _by_wfdb_name(entries):

@@ -81,7 +81,7 @@ def fit(parser):
     ):
         text = f"{meaning} (default: %(default)s)"
         add(name, type=kind, default=default, metavar="N", help=text)
-    text = "what a bit costs; 0.0005 and more reduce the rate (default: 0)"
+    text = "cost of a bit: 0.0005 and more reduce the rate (default: 0)"
     add("--rate-weight", type=_zero_or_positive, default=0.0, metavar="W", help=text)
     add = parser.add_mutually_exclusive_group().add_argument
     text = "samples that are tokenized together (default: 250)"
@@ -229,11 +229,12 @@ def _add_records(parser, nargs):
     add("--channel", type=_name_or_index, action="append", metavar="LEAD", help=text)
     text = "sampling rate to which records are resampled (default: keep their rate)"
     add("--fs", type=_positive, metavar="HZ", help=text)
-    text = (
-        "CSV file with the columns record and patient, for patients with several "
-        "records (default: each record is a patient)"
-    )
-    add("--patients", type=Path, metavar="FILE", help=text)
+    if nargs != 1:
+        text = (
+            "CSV file with the columns record and patient, for patients with several "
+            "records (default: each record is a patient)"
+        )
+        add("--patients", type=Path, metavar="FILE", help=text)
     text = (
         "scale each record to [0, 1] by its smallest and largest sample; use a "
         "tokenizer with the option that it was trained with (default: keep the unit)"

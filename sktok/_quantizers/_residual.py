@@ -28,7 +28,7 @@ class ResidualVectorQuantizer(VectorQuantizer):
     Parameters
     ----------
     n_codes : int or tuple of int, default=256
-        Number of codes in each stage.
+        Number of codes in each stage; a tuple has one number for each of `n_stages`.
 
     n_stages : int, default=2
         Number of stages, which is the number of tokens for each block. May be lowered
@@ -36,10 +36,10 @@ class ResidualVectorQuantizer(VectorQuantizer):
         :class:`ConvAETokenizer`, set its parameter `n_stages` instead.
 
     rate_weight : float, default=0.0
-        What a bit costs, as in :class:`VectorQuantizer`.
+        Cost of a bit, as in :class:`VectorQuantizer`.
 
     max_iter : int, default=100
-        Maximum number of k-means iterations in each stage.
+        Maximum number of iterations in each stage, as in :class:`VectorQuantizer`.
 
     random_state : int, RandomState instance or None, default=None
         Seeds k-means.
@@ -57,15 +57,17 @@ class ResidualVectorQuantizer(VectorQuantizer):
         Bits of each code, as in :class:`VectorQuantizer`. Only with a `rate_weight`.
 
     bit_cost_ : float
-        What a bit costs, in the unit of the squared distance. Only with a
-        `rate_weight`.
+        Cost of a bit, in the unit of the squared distance. Only with a `rate_weight`.
+
+    code_classes_, class_lengths_, lengths_in_class_ : ndarray
+        A bigram model, as in :class:`VectorQuantizer`.
 
     n_tokens_ : int
         Size of the vocabulary: tokens are in ``range(n_tokens_)``. It is the same for
         fewer stages, of which the tokens are the first ones.
 
     n_iter_ : int
-        Number of k-means iterations, of all stages.
+        Number of iterations, of all stages.
 
     row_shape_ : tuple of int
         Shape of one row of `X` seen in `fit`.
@@ -87,7 +89,8 @@ class ResidualVectorQuantizer(VectorQuantizer):
 
     Inside a network, all codebooks are trained together. A quarter of the windows of
     each batch are restored from fewer stages, so that one tokenizer serves several
-    rates.
+    rates. Several starts are tried for the quarter of the blocks with the largest
+    errors only, which takes less time.
 
     References
     ----------
@@ -144,12 +147,12 @@ class ResidualVectorQuantizer(VectorQuantizer):
                     f"n_codes={self.n_codes!r}: expected an int of at least 2 for each "
                     "stage."
                 )
-        if len(self.n_codes) < self.n_stages:
+        if len(self.n_codes) != self.n_stages:
             raise ValueError(
                 f"n_codes={self.n_codes!r} is for {len(self.n_codes)} stages, and "
                 f"n_stages={self.n_stages}: give as many numbers as stages."
             )
-        return list(map(int, self.n_codes[: self.n_stages]))
+        return list(map(int, self.n_codes))
 
     def _stages(self):
         self._validate_later("n_stages")

@@ -87,13 +87,13 @@ class VectorQuantizer(BaseQuantizer):
         smaller.
 
     rate_weight : float, default=0.0
-        What a bit costs, as a share of the power of a vector (variance of the values
-        times dimensions). A vector then gets the code with the least sum of squared
+        Cost of a bit, as a share of the power of a vector (variance of the values times
+        dimensions). A vector then gets the code with the least sum of squared
         distance and cost of its bits. 0 takes the nearest code. About 0.0005 suits
         blocks of 10 samples of ECG inside a network, and larger weights lower rates.
 
     max_iter : int, default=100
-        Maximum number of k-means iterations.
+        Maximum number of iterations of k-means, and of those with costs.
 
     random_state : int, RandomState instance or None, default=None
         Seeds k-means.
@@ -108,14 +108,25 @@ class VectorQuantizer(BaseQuantizer):
         Only with a `rate_weight`.
 
     bit_cost_ : float
-        What a bit costs, in the unit of the squared distance. Only with a
-        `rate_weight`.
+        Cost of a bit, in the unit of the squared distance. Only with a `rate_weight`.
+
+    code_classes_ : ndarray of int64, shape (`n_tokens_` + 1,)
+        The class of each code, and that of the start of a window. This and the next two
+        attributes are a bigram model of classes, for a search with `n_candidates`. Only
+        with a `rate_weight`, inside a network.
+
+    class_lengths_ : ndarray of float32, shape (n_classes + 1, n_classes)
+        Bits of each class, given the class of the token before.
+
+    lengths_in_class_ : ndarray of float32, shape (`n_tokens_`,)
+        Bits of each code, given its class.
 
     n_tokens_ : int
         Size of the vocabulary: tokens are in ``range(n_tokens_)``.
 
     n_iter_ : int
-        Number of k-means iterations.
+        Number of iterations of k-means, and of those with costs if there is a
+        `rate_weight`.
 
     row_shape_ : tuple of int
         Shape of one row of `X` seen in `fit`.
@@ -151,6 +162,9 @@ class VectorQuantizer(BaseQuantizer):
     ----------
     Y. Linde, A. Buzo and R. M. Gray, "An algorithm for vector quantizer design", IEEE
     Transactions on Communications 28(1):84-95, 1980.
+
+    P. F. Brown et al., "Class-based n-gram models of natural language", Computational
+    Linguistics 18(4):467-480, 1992.
 
     P. A. Chou, T. Lookabaugh and R. M. Gray, "Entropy-constrained vector quantization",
     IEEE Transactions on Acoustics, Speech, and Signal Processing 37(1):31-42, 1989.
@@ -312,7 +326,7 @@ class VectorQuantizer(BaseQuantizer):
         return stage_by_stage(backend, values, codes, stages, costs, n_starts)
 
     def _costs(self):
-        """What the bits of each code cost, in the unit of the squared distance."""
+        """Cost of the bits of each code, in the unit of the squared distance."""
         if self.rate_weight == 0:
             return None
         return self.bit_cost_ * self.code_lengths_
@@ -462,7 +476,7 @@ class VectorQuantizer(BaseQuantizer):
     def finish_training(self, encode, training):
         if self.rate_weight == 0:
             return
-        from sktok._torch.arrays import as_tensor
+        from sktok._torch.arrays import as_blocks, as_tensor
 
         def choose(vectors):
             quantize, _ = self.tensor_functions("cpu")
@@ -474,7 +488,8 @@ class VectorQuantizer(BaseQuantizer):
         shares = training.shares.cpu().numpy() / _weight_of(training.n_updates)
         earlier = shares * max(0, _ENOUGH_VECTORS - len(vectors))
         tokens = self._learn_lengths(vectors, choose, earlier)
-        tokens = tokens.reshape(*latents.shape[:-1], -1)
+        # Blocks without windows have no neighbours.
+        tokens = tokens.reshape(*as_blocks(latents).shape[:-1], -1)
         random_state = check_random_state(self.random_state)
         self.code_classes_, self.class_lengths_, self.lengths_in_class_ = (
             learn_transitions(tokens, self.code_lengths_, self._stages(), random_state)

@@ -14,16 +14,23 @@ from sktok._rows import check_tokens, validate_tokens
 from sktok._sklearn_compat import Interval, StrOptions, _fit_context
 from sktok._steps import vocabulary_size
 from sktok.coding._classes import token_classes
-from sktok.coding._container import Header, Packed, not_the_tokens, pack
+from sktok.coding._container import (
+    LONGEST_CHUNK,
+    Header,
+    Packed,
+    not_the_tokens,
+    pack,
+)
+from sktok.corpus import Vocabulary
 from sktok.corpus._fingerprint import fingerprint
 
 # Chunks that are coded side by side. More need more memory, and caches are too small
 # for the steps of an encoder, each of which is for many tokens of a chunk.
 _ENCODED_AT_ONCE = 64
 _DECODED_AT_ONCE = 128
+_TOKENS_AT_ONCE = 2**20  # sum of the vocabularies of these chunks: 140 MB of weights
 _READ_AHEAD = 4
-_LARGEST_VOCABULARY = 2**16
-_LONGEST_CHUNK = 2**17  # tokens; the integers of the network stay exact
+LARGEST_VOCABULARY = 2**16
 _SEQUENCE = 250  # tokens in a training sequence, about
 _BATCH = 8_000  # tokens in a gradient step, about
 _EPOCHS = 8  # for max_steps="auto"
@@ -157,7 +164,7 @@ class TokenCoder(Estimator):
     Parameters
     ----------
     hidden_size : int, default=64
-        Number of values in the state of the network.
+        Number of values in the state of the network, at most 256.
 
     chunk_size : int, default=10000
         Number of tokens in a chunk, at most 131,072; whole windows are taken, and at
@@ -170,7 +177,7 @@ class TokenCoder(Estimator):
 
     max_steps : int or "auto", default="auto"
         Number of training steps, each on about 8,000 tokens; ``"auto"`` goes about 8
-        times through the tokens.
+        times through the tokens, in at most 1,200 steps.
 
     n_jobs : int or None, default=None
         Number of processes that code chunks, as in scikit-learn: None is 1, and -1 uses
@@ -187,7 +194,7 @@ class TokenCoder(Estimator):
     n_tokens_ : int
         Size of the vocabulary.
 
-    classes_ : ndarray of int64, shape (n_classes, class_size)
+    token_classes_ : ndarray of int64, shape (n_classes, class_size)
         The tokens of each class, and -1 in places without a token.
 
     weights_ : dict of str to ndarray of int32
@@ -237,10 +244,10 @@ class TokenCoder(Estimator):
 
     _parameter_constraints: dict = {
         "hidden_size": [Interval(Integral, 1, 256, closed="both")],
-        "chunk_size": [Interval(Integral, 1, _LONGEST_CHUNK, closed="both")],
-        "n_tokens": [Interval(Integral, 2, _LARGEST_VOCABULARY, closed="both"), None],
+        "chunk_size": [Interval(Integral, 1, LONGEST_CHUNK, closed="both")],
+        "n_tokens": [Interval(Integral, 2, LARGEST_VOCABULARY, closed="both"), None],
         "max_steps": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "n_jobs": [Integral, None],
+        "n_jobs": [Interval(Integral, None, None, closed="neither"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -293,7 +300,10 @@ class TokenCoder(Estimator):
         ------
         ValueError
             If tokens are not in ``range(n_tokens)``, the vocabulary has more than
-            65,536 tokens, or windows have more than 131,072.
+            65,536 tokens, windows have more than 131,072, or the tokenizer makes
+            another number of tokens per window.
+        TypeError
+            If tokens are not integers.
         FloatingPointError
             If the training diverges.
         """
@@ -303,10 +313,17 @@ class TokenCoder(Estimator):
         X = check_tokens(X, ensure_2d=True)
         n_tokens = self._vocabulary_size(X, tokenizer)
         n_windows, n_features = X.shape
-        if n_features > _LONGEST_CHUNK:
+        if tokenizer is not None:
+            expected = Vocabulary.from_tokenizer(tokenizer).tokens_per_window
+            if n_features != expected:
+                raise ValueError(
+                    f"X has {n_features} tokens per window, and the tokenizer makes "
+                    f"{expected}: give the tokens that its transform returns."
+                )
+        if n_features > LONGEST_CHUNK:
             raise ValueError(
                 f"X has {n_features} tokens per window, expected at most "
-                f"{_LONGEST_CHUNK}: cut the signal into shorter windows."
+                f"{LONGEST_CHUNK}: cut the signal into shorter windows."
             )
         random_state = check_random_state(self.random_state)
         classes = token_classes(X.ravel(), n_tokens, random_state)
@@ -329,7 +346,7 @@ class TokenCoder(Estimator):
         self.tokenizer_fingerprint_ = (
             "" if tokenizer is None else fingerprint(tokenizer)
         )
-        self.loss_curve_, self.classes_, self.weights_ = losses, classes, weights
+        self.loss_curve_, self.token_classes_, self.weights_ = losses, classes, weights
         return self
 
     def _vocabulary_size(self, X, tokenizer):
@@ -340,11 +357,11 @@ class TokenCoder(Estimator):
         else:
             known = high + 1 if tokenizer is None else vocabulary_size(tokenizer)
             n_tokens = max(2, int(known))
-        if not 0 <= low <= high < n_tokens <= _LARGEST_VOCABULARY:
+        if not 0 <= low <= high < n_tokens <= LARGEST_VOCABULARY:
             raise ValueError(
                 f"X has tokens from {low} to {high} and n_tokens is {n_tokens}, "
                 "expected tokens in range(n_tokens) and n_tokens of at most "
-                f"{_LARGEST_VOCABULARY}: give tokens as transform returns them, with "
+                f"{LARGEST_VOCABULARY}: give tokens as transform returns them, with "
                 "their tokenizer or its n_tokens."
             )
         return n_tokens
@@ -373,6 +390,10 @@ class TokenCoder(Estimator):
         ValueError
             If `X` has another number of columns than in `fit`, or tokens outside the
             vocabulary.
+        TypeError
+            If tokens are not integers.
+        ImportError
+            If constriction is not installed.
         """
         return b"".join(self._compressed([(X, groups)], b""))
 
@@ -400,7 +421,7 @@ class TokenCoder(Estimator):
         ------
         TypeError
             If `metadata` are not bytes, or a batch is another tuple.
-        ValueError
+        ValueError, ImportError
             As `compress` does.
         """
         if not isinstance(metadata, bytes):
@@ -440,6 +461,8 @@ class TokenCoder(Estimator):
             of the format, or if this release of constriction decodes other tokens.
         TypeError
             If `rows` is anything else.
+        ImportError
+            If constriction is not installed.
         """
         if not isinstance(rows, slice | None):
             raise TypeError(
@@ -475,6 +498,11 @@ class TokenCoder(Estimator):
         ------
         ndarray of int64, shape (n_windows, n_tokens_per_window)
             The tokens of the next chunk.
+
+        Raises
+        ------
+        ValueError, ImportError
+            As `decompress` does.
         """
         packed = self._unpacked(data)
         yield from self._decoded(packed, np.arange(len(packed)))
@@ -494,6 +522,11 @@ class TokenCoder(Estimator):
         -------
         float
             Mean of ``-log2(p)`` of the tokens.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `compress` does.
         """
         from sktok._torch.entropy_coding import count_bits
 
@@ -511,9 +544,10 @@ class TokenCoder(Estimator):
         for X, groups in batches:
             if np.shape(X)[:1] == (0,):
                 continue
+            groups = None if groups is None else np.asarray(groups)
             X = validate_tokens(X, self.n_tokens_, self.n_features_in_)
             for rows in cut(record_lengths(groups, len(X)), len(X)):
-                group = None if groups is None else np.asarray(groups)[rows.start]
+                group = None if groups is None else groups[rows.start]
                 if pending and group != record:
                     yield np.concatenate(pending)
                     pending = []
@@ -540,16 +574,21 @@ class TokenCoder(Estimator):
         def run(some):
             return function(self.weights_, *self._symbols(some))
 
-        return side_by_side(run, chunks, len, _ENCODED_AT_ONCE, self.n_jobs)
+        at_once = self._at_once(_ENCODED_AT_ONCE)
+        return side_by_side(run, chunks, len, at_once, self.n_jobs)
+
+    def _at_once(self, most):
+        """Number of chunks that are coded side by side: each has weights of its own."""
+        return max(1, min(most, _TOKENS_AT_ONCE // self.n_tokens_))
 
     def _symbols(self, chunks):
         """Tokens, their classes and places, as rows, and the lengths of chunks."""
         tokens = as_batch([chunk.ravel() for chunk in chunks])
         where = np.full(self.n_tokens_ + 1, -1)
-        where[self.classes_] = np.arange(self.classes_.size).reshape(
-            self.classes_.shape
+        where[self.token_classes_] = np.arange(self.token_classes_.size).reshape(
+            self.token_classes_.shape
         )
-        classes, places = np.divmod(where[tokens], self.classes_.shape[1])
+        classes, places = np.divmod(where[tokens], self.token_classes_.shape[1])
         return tokens, classes, places, [chunk.size for chunk in chunks]
 
     def _decoded(self, packed, numbers):
@@ -559,15 +598,14 @@ class TokenCoder(Estimator):
         def run(some):
             contents, lengths = zip(*some, strict=True)
             try:
-                return decode(self.weights_, self.classes_, contents, lengths)
+                return decode(self.weights_, self.token_classes_, contents, lengths)
             except AssertionError as error:  # of constriction
                 raise not_the_tokens(str(error).rstrip(".")) from error
 
         lengths = (packed.n_windows * self.n_features_in_).tolist()
         chunks = ((packed.chunk(i), lengths[i]) for i in numbers)
-        decoded = side_by_side(
-            run, chunks, itemgetter(1), _DECODED_AT_ONCE, self.n_jobs
-        )
+        at_once = self._at_once(_DECODED_AT_ONCE)
+        decoded = side_by_side(run, chunks, itemgetter(1), at_once, self.n_jobs)
         for number, tokens in zip(numbers, decoded, strict=True):
             packed.require_tokens(number, tokens)
             yield tokens.reshape(-1, self.n_features_in_)
@@ -579,6 +617,7 @@ class TokenCoder(Estimator):
     def _unpacked(self, data):
         """Compressed tokens; raise unless this coder made them."""
         check_is_fitted(self)
+        self._validate_later("n_jobs")
         packed, own = Packed(data), self._header()
         if packed.header != own:
             raise ValueError(
@@ -592,7 +631,7 @@ class TokenCoder(Estimator):
         names = (
             "n_tokens_",
             "n_features_in_",
-            "classes_",
+            "token_classes_",
             "weights_",
             "tokenizer_fingerprint_",
         )

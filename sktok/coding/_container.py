@@ -10,7 +10,7 @@ part    content
 header  magic bytes, version of the format, vocabulary size, tokens per window, the
         fingerprints of the coder and of the tokenizer (16 bytes each), number of bytes
         of metadata, CRC-32 of these and the metadata, metadata
-chunks  the bytes of an entropy coder, one chunk after the other
+chunks  the words of an entropy coder (4 bytes each), one chunk after the other
 index   of each chunk: number of windows, number of bytes, CRC-32 of the bytes, CRC-32
         of the tokens (4 bytes each)
 end     number of chunks, CRC-32 of header, index and this number, magic bytes
@@ -30,6 +30,7 @@ _END = struct.Struct("<QI8s")
 _FIELDS = "n_windows", "n_bytes", "checksum", "tokens_checksum"
 _ENTRY = np.dtype([(name, "<u4") for name in _FIELDS])
 _NO_FINGERPRINT = bytes(16)
+LONGEST_CHUNK = 2**17  # tokens; the integers of the network stay exact
 
 
 class Header(NamedTuple):
@@ -137,6 +138,11 @@ class Packed:
         self._limits = np.r_[self._first, stops]
         n_bytes = len(self._data) - _END.size - index.nbytes
         _require(self._limits[-1] == n_bytes, "chunks are missing or of another size")
+        # A wrong number would take any amount of memory.
+        n_tokens = self.n_windows * self.header.n_tokens_per_window
+        is_possible = (n_tokens > 0) & (n_tokens <= LONGEST_CHUNK)
+        _require(is_possible.all(), "a chunk has an impossible number of windows")
+        _require(not (index["n_bytes"] % 4).any(), "a chunk has half a word")
 
     def __len__(self):
         return len(self.n_windows)
