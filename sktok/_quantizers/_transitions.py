@@ -9,12 +9,13 @@ natural language", Computational Linguistics 18(4):467-480, 1992).
 import warnings
 
 import numpy as np
-from scipy.sparse import coo_array, hstack
+from scipy.sparse import coo_array
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
+from sktok._neighbours import neighbour_profiles
+
 _N_CLASSES = 128
-_PROFILE_DIM = 32  # numbers that describe the neighbours of a token
 _PRIOR = 8.0  # pairs that are added to those counted, as if classes were independent
 
 
@@ -97,35 +98,6 @@ def learn_transitions(tokens, code_lengths, stages, random_state):
         np.log2(class_shares[classes[:n]] / shares),
     )
     return classes, *(x.astype(np.float32) for x in lengths)
-
-
-def neighbour_profiles(pairs, random_state):
-    """Few numbers that describe the neighbours of each token, before and after it.
-
-    Counts of neighbours are reduced as in latent semantic analysis.
-
-    Parameters
-    ----------
-    pairs : csr_array of float, shape (n_tokens, n_tokens)
-        How often the token of a column follows that of a row.
-
-    random_state : RandomState
-        Starts the reduction.
-
-    Returns
-    -------
-    ndarray of float, shape (n_tokens, dim)
-        Tokens with similar neighbours have similar rows.
-    """
-    from sklearn.preprocessing import normalize
-    from sklearn.utils.extmath import randomized_svd
-
-    sides = pairs, pairs.T.tocsr()
-    sides = hstack([normalize(side, norm="l1").sqrt() for side in sides])
-    dim = min(_PROFILE_DIM, pairs.shape[1])
-    with threadpool_limits(1):  # sums in one order
-        left, values, _ = randomized_svd(sides, dim, random_state=random_state)
-    return left * values
 
 
 def _cluster(profiles, shares, random_state):

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from threadpoolctl import threadpool_limits
 
-from sktok._quantizers._transitions import neighbour_profiles
+from sktok._neighbours import neighbour_profiles
 
 
 def token_classes(tokens, n_tokens, random_state):
