@@ -10,8 +10,8 @@ from sktok._neighbours import neighbour_profiles
 def token_classes(tokens, n_tokens, random_state):
     """Divide a vocabulary into classes of equal size.
 
-    The vocabulary is divided in halves along the first principal component of what
-    describes the neighbours of tokens, again and again.
+    Tokens are described by their neighbours, and the vocabulary is divided in halves
+    along the first principal component of these descriptions, again and again.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def token_classes(tokens, n_tokens, random_state):
         Size of the vocabulary.
 
     random_state : RandomState
-        Seeds what describes the neighbours.
+        For the description of neighbours.
 
     Returns
     -------
@@ -36,13 +36,11 @@ def token_classes(tokens, n_tokens, random_state):
     vectors = neighbour_profiles(pairs, random_state)
     with threadpool_limits(1):  # sums in one order
         n_halvings = min(int(np.log2(n_tokens)), round(np.log2(n_tokens) / 2 + 0.75))
-        members = [np.arange(n_tokens)]
+        parts = [np.arange(n_tokens)]
         for _ in range(n_halvings):
-            members = [
-                half for part in members for half in _halves(part, vectors, n_uses)
-            ]
-    classes = np.full((len(members), max(map(len, members))), -1)
-    for row, part in zip(classes, members, strict=True):
+            parts = [half for part in parts for half in _halves(part, vectors, n_uses)]
+    classes = np.full((len(parts), max(map(len, parts))), -1)
+    for row, part in zip(classes, parts, strict=True):
         row[: len(part)] = np.sort(part)
     return classes
 
