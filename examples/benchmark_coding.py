@@ -310,13 +310,11 @@ def rate_table(results, one_step):
             spread += f" ({rows.mse.min():.2e}–{rows.mse.max():.2e})"
         codec, cells = bits_at(row.mse, one_step), [""] * 4
         if n_candidates > 1:
-            of_model = models.model_bits.get(weight, np.nan)
-            cells = [
-                f"**{row.coder_bits:.3f}**",
-                f"{1 - row.coder_bits / codec:.0%}",
-                f"{of_model:.3f}",
-                f"{1 - of_model / codec:.0%}",
-            ]
+            cells[0] = f"**{row.coder_bits:.3f}**"
+            cells[1] = f"{1 - row.coder_bits / codec:.0%}"
+        if n_candidates > 1 and weight in models.index:
+            of_model = models.model_bits[weight]
+            cells[2:] = f"{of_model:.3f}", f"{1 - of_model / codec:.0%}"
         search = f"{n_candidates:.0f}" if n_candidates > 1 else ""
         name = f"{weight:g}" if weight else "256 codes, 0"
         lines.append(

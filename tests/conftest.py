@@ -4,11 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sklearn.model_selection import train_test_split
 
 from sktok import ConvAETokenizer
 from sktok.datasets import load_ecg
 from sktok.datasets._wfdb import records_in
+
+# A busy machine is slow: no test is timed.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -814,7 +814,7 @@ def test_files_are_synced_once_for_a_batch(records, tokenizer, tmp_path, monkeyp
     assert names == ["train.bin", "val.bin", "records.jsonl"]  # entries after ids
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=9),
     samples_at_once=st.integers(1, 99),

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -350,7 +350,6 @@ def test_leads_of_another_rate(windows, tmp_path):
 RATES = st.sampled_from([62.4725, 100, 249.89, 250, 257, 360, 500, 1000])
 
 
-@settings(deadline=None)
 @given(st.integers(1, 700), RATES, RATES, st.floats(-1e4, 1e4))
 def test_tensors_are_resampled_as_arrays(n_samples, input_fs, output_fs, level):
     rng = np.random.default_rng(n_samples)

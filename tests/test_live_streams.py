@@ -142,7 +142,7 @@ def check_law(tokenizer, signal, data, window_length=250):
 
 
 @BY_NAME
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.integers(0, 50_000), st.integers(1, 700), st.booleans(), st.data())
 def test_pieces_give_the_tokens_and_samples_of_the_whole(
     name, fitted, ecg, start, n_samples, is_float32, data
@@ -153,7 +153,7 @@ def test_pieces_give_the_tokens_and_samples_of_the_whole(
 
 
 @pytest.mark.parametrize("window_length", [85, 1000])
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.data())
 def test_windows_of_another_length(fitted, ecg, window_length, data):
     tokenizer = with_window_length(fitted("contextual"), window_length)
@@ -162,7 +162,7 @@ def test_windows_of_another_length(fitted, ecg, window_length, data):
 
 
 @pytest.mark.parametrize("n_leads", [1, 2])
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.data())
 def test_leads(n_leads, ecg, data):
     X = np.stack([ecg.data[:60], -ecg.data[:60]][:n_leads], axis=1)
@@ -203,7 +203,6 @@ def test_each_output_comes_after_the_delay_or_with_its_window(
     )
 
 
-@settings(deadline=None)
 @given(RATES, RATES, st.integers(1, 300))
 def test_resampled_samples_that_are_ready_do_not_depend_on_later_samples(
     input_fs, output_fs, n_ready_inputs

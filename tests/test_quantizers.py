@@ -112,7 +112,6 @@ def crowded_values(draw):
     return (base + steps * np.spacing(base)).astype(dtype)
 
 
-@settings(deadline=None)
 @given(
     st.one_of(values, crowded_values()),
     st.sampled_from(STRATEGIES),
@@ -425,7 +424,7 @@ CODEBOOKS = [
 
 
 @pytest.mark.parametrize("quantizer", CODEBOOKS, ids=repr)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(X=values)
 def test_laws_of_codebooks(quantizer, X):
     quantizer = clone(quantizer).fit(X)

@@ -162,7 +162,7 @@ def test_quantize_passthrough_is_the_complete_process(ecg):
 
 
 @given(st.lists(st.integers(0, 59), min_size=1, max_size=60))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_tokens_do_not_depend_on_the_batch(fitted, blocks, rows):
     whole = fitted.transform(blocks)
     np.testing.assert_array_equal(fitted.transform(blocks[rows]), whole[rows])
