@@ -527,8 +527,8 @@ samples and entropy-constrained codes in two stages ({n_codes}) were fitted to t
 records of DS1, with a `TokenCoder` for the tokens of each, and tested on the 11 records
 of DS2 (MIT-BIH Arrhythmia Database, first lead, each record scaled to its own [0, 1]).
 The patients of DS2 are not in DS1. At the same error, the bytes are {least_less:.0%} to
-{most_less:.0%} fewer than the ideal size of a wavelet codec. `make rate` writes this
-page.
+{most_less:.0%} fewer than the ideal size of a wavelet codec that reads no context.
+`make rate` writes this page.
 
 ![Error against rate](compression.png)
 
@@ -545,7 +545,7 @@ page.
   with two stages). The coder was fitted to the training patients.
 - *Language model* is a causal Transformer that was trained for {minutes} minutes on 2
   cores, as on the page [](language_model.md), but with one variant of each record. It
-  sees 500 tokens. The figures are of the first seed.
+  sees 500 tokens. The figures are of the first seed; empty cells were not measured.
 - *Codec* is a wavelet transform with one quantiser step for all records and an ideal
   entropy coder that knows the frequencies of the test record, at the error of the row;
   no bytes are written.
@@ -580,9 +580,9 @@ token.
 all records. *DEFLATE* compresses the levels of a record as 16-bit integers (zlib, level
 9). *TokenCoder* has the levels of 64 samples as tokens of a window, coarse to fine, and
 is fitted to the training patients. The last column is interpolated between the rows
-above, at the same error: with the same coder, tokens take fewer bytes than wavelets,
-and the more so at low rates, but a part of the gain over the ideal codec is that of the
-coder, which reads what came before.
+above, at the same error. With the same coder, tokens take fewer bytes than wavelets,
+and the difference grows at low rates. A large part of the gain over the ideal codec is
+that of the coder, which reads the tokens before.
 
 ## Published figures
 
