@@ -46,7 +46,7 @@ from sktok.metrics import heartbeat_f1, token_entropy
 N_CODES = (1024, 512)
 RATE_WEIGHTS = (0.0, 0.00045, 0.00075, 0.0025, 0.012)  # 0: 256 codes in one stage
 N_CANDIDATES = 6
-STAGED = {10: (1, N_CANDIDATES)}  # block size -> candidates of the search
+STAGED = {10: (1, N_CANDIDATES), 2: (1,)}  # block size -> candidates of the search
 SEEDS = (0, 1, 2)
 CHUNK_SIZE = 20_000  # tokens: five minutes
 TIMED_CHUNK_SIZE = 10_000
