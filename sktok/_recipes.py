@@ -52,7 +52,7 @@ def make_tokenizer(
         many codes in each stage: each block is encoded as a token of each stage.
 
     rate_weight : float, default=0.0
-        What a bit costs, see :class:`VectorQuantizer`. With a weight, the vocabulary
+        Cost of a bit, see :class:`VectorQuantizer`. With a weight, the vocabulary
         has the codes that are in use, and `n_tokens` at most. For compression, use
         about ``n_tokens=(1024, 512)`` and 0.0005, and more for lower rates.
 

@@ -441,7 +441,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
             )
 
     def _bit_cost(self):
-        """What a bit costs in a search, in the unit of the squared error of a block."""
+        """Cost of a bit in a search, in the unit of the squared error of a block."""
         weight = getattr(self.quantizer_, "rate_weight", 0.0)
         return weight and weight * self.signal_power_ * self.block_size_
 

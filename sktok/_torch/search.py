@@ -44,7 +44,7 @@ def search_tokens(
         The encoder's own choice.
 
     bit_cost : float, default=0.0
-        What a bit costs, in the unit of the squared error.
+        Cost of a bit, in the unit of the squared error.
 
     Returns
     -------
