@@ -573,7 +573,8 @@ The patients of DS2 are not in DS1. At the same error, the bytes are {least_less
   with two stages). The coder was fitted to the training patients.
 - *Language model* is a causal Transformer that was trained for {minutes} minutes on 2
   cores, as on the page [](language_model.md), but with one variant of each record. It
-  sees 500 tokens. The figures are of the first seed; empty cells were not measured.
+  sees 500 tokens, and unlike the coder it does not learn from the record that it
+  predicts. The figures are of the first seed; empty cells were not measured.
 - *Codec* is a wavelet transform with one quantiser step for all records and an ideal
   entropy coder that knows the frequencies of the test record, at the error of the row;
   no bytes are written.
