@@ -589,9 +589,9 @@ cost, fitted to DS1 with one seed. `tokenize__n_stages` was set after `fit`:
 
 {stages}
 
-The error of the first stage alone is {first_stage:.0%} larger than that of the 256 codes
-above, which were trained as one stage. At blocks of 2 the difference is greater: for one
-rate only, train one stage.
+The error of the first stage alone is {first_stage:.0%} larger than that of the 256
+codes above, which were trained as one stage. At blocks of 2 the difference is greater:
+for one rate only, train one stage.
 
 ## Speed of the coder
 
