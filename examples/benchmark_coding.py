@@ -201,8 +201,8 @@ def run_language_model(rate_weight, seed, folder):
     corpus = read_corpus(folder)
     bits = model_bits(train(corpus, MINUTES), corpus)
     row = dict(zip(KEY, ("model", rate_weight, seed, N_CANDIDATES), strict=True))
-    n_tokens = corpus.vocabulary.tokens_per_window
-    n_samples = load_float32("ds2").data.shape[1]
+    vocabulary = corpus.vocabulary
+    n_tokens, n_samples = vocabulary.tokens_per_window, vocabulary.window_length
     return [row | {"model_bits": bits * n_tokens / n_samples}]
 
 
