@@ -3,6 +3,7 @@
 import math
 from functools import partial
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 from sklearn import get_config
@@ -11,69 +12,121 @@ from sklearn.utils import metadata_routing
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
-from sktok._estimator import Estimator, feature_names, names_by_lead
+from sktok._estimator import Estimator, feature_names, is_fitted, names_by_lead
 from sktok._recipes import make_tokenizer
 from sktok._rows import WINDOWS, require_finite, validate_tokens, validate_windows
 from sktok._sklearn_compat import (
     HasMethods,
     Interval,
+    StrOptions,
     WindowTransformerMixin,
     _fit_context,
 )
 from sktok._steps import clip_rates, resize, token_starts, vocabulary_size
 
-_FARTHEST = 100.0  # largest offset and gain, relative to the typical range of windows
-_FINEST = 1e-3  # smallest gain, relative to the typical range of windows
+# Relative to the typical gain of windows.
+_FARTHEST = {"range": 100.0, "l4": 1000.0}  # largest offset and gain
+_FINEST = 1e-3  # smallest gain
 
 
-def learn_bins(windows, n_bins):
-    """Lower edges of bins of offsets, and upper edges of bins of gains.
+class GainShapeBins(NamedTuple):
+    """Bins of offsets and gains, which turn windows into shapes.
 
-    The offsets are equally spaced in ``asinh((offset - center) / typical)``: the bins
-    are narrow around the median and wide far from it. The gains are a geometric
-    progression. The typical range is the median range of the windows that are not flat.
+    Attributes
+    ----------
+    norm : {"range", "l4"}
+        What offset and gain are, see `GainShapeTokenizer`.
+
+    offsets, gains : ndarray of float64, shape (n_bins,)
+        The values of the bins, increasing.
     """
-    lowest, highest = limits(windows)
-    ranges = highest - lowest
-    typical = np.median(ranges[ranges > 0]) if ranges.any() else 1.0
-    center = np.median(lowest)
-    farthest = max(_FARTHEST * typical, 2 * np.abs(lowest - center).max())
-    end = np.arcsinh(farthest / typical)
-    offsets = center + typical * np.sinh(np.linspace(-end, end, n_bins))
-    largest = np.max(highest - offsets[offset_bins(lowest, offsets)])
-    farthest = max(_FARTHEST * typical, 2 * largest)
-    return offsets, np.geomspace(_FINEST * typical, farthest, n_bins)
+
+    norm: str
+    offsets: np.ndarray
+    gains: np.ndarray
+
+    @classmethod
+    def learned(cls, windows, n_bins, norm):
+        """The bins for windows like those of shape (n_windows, window_length).
+
+        The offsets are equally spaced in ``asinh((offset - center) / typical)``: the
+        bins are narrow around the median and wide far from it. The gains are a
+        geometric progression. The typical gain is the median of those above zero.
+        """
+        levels = level_of(windows, norm)
+        sizes = size_of(windows - levels[:, np.newaxis], norm)
+        typical = np.median(sizes[sizes > 0]) if sizes.any() else 1.0
+        center, most = np.median(levels), _FARTHEST[norm] * typical
+        farthest = max(most, 2 * np.abs(levels - center).max())
+        end = np.arcsinh(farthest / typical)
+        offsets = center + typical * np.sinh(np.linspace(-end, end, n_bins))
+        bins = cls(norm, offsets, offsets)
+        largest = size_of(windows - offsets[bins.offset_of(windows), np.newaxis], norm)
+        farthest = max(most, 2 * largest.max())
+        return bins._replace(gains=np.geomspace(_FINEST * typical, farthest, n_bins))
+
+    def offset_of(self, windows):
+        """Index of the offset of each window, -1 or `n_bins` if it is beyond all."""
+        levels, offsets = level_of(windows, self.norm), self.offsets
+        if self.norm == "range":  # the largest that is not above the window
+            return np.searchsorted(offsets, levels, side="right") - 1
+        return nearest_bin(offsets, np.diff(offsets) / 2 + offsets[:-1], levels)
+
+    def gain_of(self, deviations):
+        """Index of the gain of each window, given its deviations from its offset."""
+        sizes, gains = size_of(deviations, self.norm), self.gains
+        if self.norm == "range":  # the smallest that is not below the window
+            return np.searchsorted(gains, sizes)
+        sizes = np.maximum(sizes, gains[0])
+        return nearest_bin(gains, np.sqrt(gains[:-1] * gains[1:]), sizes)
+
+    def split(self, windows):
+        """Index of the offset, index of the gain, and shape of each window.
+
+        ``windows == offsets[offset] + gains[gain] * shapes`` up to rounding.
+        """
+        offset, n_bins = self.offset_of(windows), len(self.offsets)
+        beyond = (offset < 0) | (offset == n_bins)
+        shapes = windows - self.offsets[np.where(beyond, 0, offset), np.newaxis]
+        gain = self.gain_of(shapes)
+        beyond |= gain == n_bins
+        if beyond.any():
+            first = windows[beyond][0]
+            raise ValueError(
+                f"{beyond.sum()} of {len(windows)} windows are beyond the bins: the "
+                f"first ranges from {first.min():.3g} to {first.max():.3g}, and they "
+                f"have offsets from {self.offsets[0]:.3g} to {self.offsets[-1]:.3g} "
+                f"and gains up to {self.gains[-1]:.3g}. Check the unit of X, or fit on "
+                "such a signal."
+            )
+        shapes /= self.gains[gain, np.newaxis]
+        return offset, gain, shapes.astype(windows.dtype, copy=False)
 
 
-def limits(windows):
-    """Lowest and highest sample of each window."""
-    return windows.min(axis=1).astype(float), windows.max(axis=1).astype(float)
+def level_of(windows, norm):
+    """The offset of each window, before it is quantised."""
+    if norm == "range":
+        return windows.min(axis=1).astype(float)
+    return np.median(windows, axis=1).astype(float)
 
 
-def offset_bins(lowest, offsets):
-    """Index of the largest offset that is not above the lowest sample."""
-    return np.searchsorted(offsets, lowest, side="right") - 1
+def size_of(deviations, norm):
+    """The gain of windows, before it is quantised; they are deviations from offsets."""
+    if norm == "range":
+        return deviations.max(axis=1).astype(float)
+    # In rows, so that each sum has one order; scaled, so that no power overflows.
+    deviations = np.abs(np.ascontiguousarray(deviations, dtype=float))
+    largest = deviations.max(axis=1)
+    deviations /= np.where(largest > 0, largest, 1.0)[:, np.newaxis]
+    return largest * np.mean(deviations**4, axis=1) ** 0.25
 
 
-def gain_and_shape(windows, offsets, gains):
-    """Index of the offset, index of the gain, and shape in [0, 1] of each window.
-
-    ``windows == offsets[offset] + gains[gain] * shapes`` up to rounding.
-    """
-    lowest, highest = limits(windows)
-    offset = offset_bins(lowest, offsets)
-    gain = np.searchsorted(gains, highest - offsets[offset])
-    beyond = (offset < 0) | (gain == len(gains))
-    if beyond.any():
-        raise ValueError(
-            f"{beyond.sum()} of {len(windows)} windows are beyond the bins: the first "
-            f"ranges from {lowest[beyond][0]:.3g} to {highest[beyond][0]:.3g}, and "
-            f"they cover {offsets[0]:.3g} to {offsets[-1] + gains[-1]:.3g}, up to a "
-            f"range of {gains[-1]:.3g}. Check the unit of X, or fit on such a signal."
-        )
-    shapes = windows - offsets[offset, np.newaxis]
-    shapes /= gains[gain, np.newaxis]
-    return offset, gain, shapes.astype(windows.dtype, copy=False)
+def nearest_bin(bins, edges, values):
+    """Index of the nearest bin; -1 or ``len(bins)`` for values beyond all of them."""
+    nearest = np.searchsorted(edges, values)
+    nearest[values < bins[0]] = -1
+    nearest[values > bins[-1]] = len(bins)
+    return nearest
 
 
 def split_tokens(tokens, ranges):
@@ -102,10 +155,8 @@ def shape_tokens(tokenizer, shapes):
 class GainShapeTokenizer(WindowTransformerMixin, Estimator):
     """Encode each window as one offset token, one gain token and its shape tokens.
 
-    The offset is the largest value of a grid that is not above the smallest sample of
-    the window. The gain is the smallest value of a grid that is not below the largest
-    sample minus the offset. The shape is ``(window - offset) / gain``; it is within
-    [0, 1] and `tokenizer` encodes it.
+    Offset and gain are quantised: they are the values of bins. The shape is ``(window -
+    offset) / gain``, and `tokenizer` encodes it.
 
     `inverse_transform` restores the signal in its unit from the tokens alone, for
     signals of any gain and baseline. The shape is computed with the quantised offset
@@ -117,12 +168,28 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
     Parameters
     ----------
     tokenizer : transformer or None, default=None
-        Tokenizer of the shapes, which are windows scaled to [0, 1]. It has
-        `inverse_transform`, and it or its last step has `n_tokens_`. It is cloned.
-        `None` uses :func:`make_tokenizer` with its default parameters.
+        Tokenizer of the shapes. It has `inverse_transform`, and it or its last step has
+        `n_tokens_`. It is cloned. `None` uses :func:`make_tokenizer` with its default
+        parameters. Parameters that may be set after `fit`, such as
+        ``tokenizer__tokenize__n_candidates``, reach the fitted clone as well.
 
     n_bins : int, default=256
         Number of offset tokens, and number of gain tokens.
+
+    norm : {"range", "l4"}, default="range"
+        What offset and gain are.
+
+        - "range": the largest offset that is not above the smallest sample, and the
+          smallest gain that is not below the largest sample minus the offset. Shapes
+          are within [0, 1].
+        - "l4": the offset nearest to the median, and the gain nearest to the L4 norm,
+          the fourth root of the mean fourth power of the deviations from the offset.
+          Baselines of shapes are then at 0. With `rate_weight`, the error is smaller
+          than with "range" at the same entropy.
+
+    warm_start : bool, default=False
+        Whether `fit` keeps the bins of the last `fit` and fits its `tokenizer_` again.
+        The steps of `tokenizer` need a `warm_start` of their own to continue.
 
     Attributes
     ----------
@@ -144,6 +211,9 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         Ranges of the ``"offset"``, ``"gain"`` and ``"shape"`` tokens. They do not
         overlap.
 
+    norm_ : str
+        The `norm` used in `fit`.
+
     row_shape_ : tuple of int
         Shape of a window seen in `fit`.
 
@@ -159,15 +229,16 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
     Notes
     -----
-    The grids of offsets and gains extend to 100 times the typical range of the windows
-    seen in `fit`, and at least to twice the largest value seen in `fit`. The
+    The bins of offsets and gains extend to 100 times the typical range of the windows
+    seen in `fit` (with "l4" to 1,000 times the typical norm), and at least to twice the
+    largest value seen in `fit`. The
     reconstruction error of a window is proportional to its gain. With
     :class:`AmplitudeScaler`, it is not.
 
     References
     ----------
     A. Gersho and R. M. Gray, "Vector Quantization and Signal Compression", 1992,
-    section 12.10 (shape-gain VQ).
+    section 12.10 (shape-gain VQ; there, the gain is the L2 norm).
 
     Examples
     --------
@@ -189,11 +260,15 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
     _parameter_constraints: dict = {
         "tokenizer": [HasMethods(["fit", "transform", "inverse_transform"]), None],
         "n_bins": [Interval(Integral, 2, None, closed="left")],
+        "norm": [StrOptions({"range", "l4"})],
+        "warm_start": ["boolean"],
     }
 
-    def __init__(self, tokenizer=None, *, n_bins=256):
+    def __init__(self, tokenizer=None, *, n_bins=256, norm="range", warm_start=False):
         self.tokenizer = tokenizer
         self.n_bins = n_bins
+        self.norm = norm
+        self.warm_start = warm_start
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y=None, **fit_params):
@@ -222,9 +297,12 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         ------
         ValueError
             If `X` is not finite or its range overflows, if `tokenizer` does not return
-            integer tokens, or if metadata is passed while its routing is disabled.
+            integer tokens, or if metadata is passed while its routing is disabled. With
+            `warm_start`, if windows are beyond the bins.
         """
-        self._reset()
+        continues = self.warm_start and is_fitted(self)
+        if not continues:
+            self._reset()
         if fit_params and not get_config()["enable_metadata_routing"]:
             raise ValueError(
                 f"fit got {', '.join(fit_params)}, expected only X: to pass metadata "
@@ -232,26 +310,63 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
             )
         routing = metadata_routing.process_routing(self, "fit", **fit_params)
         windows = self._windows_of_leads(X, reset=True)
-        with np.errstate(over="ignore", invalid="ignore"):
-            offsets, gains = learn_bins(windows, self.n_bins)
-        advice = "convert it to a larger unit."
-        require_finite(np.append(offsets, gains), windows, advice)
-        _, _, shapes = gain_and_shape(windows, offsets, gains)
-        tokenizer = clone(self._unfitted_tokenizer())
+        if continues:
+            bins, tokenizer = self._bins(), self.tokenizer_
+        else:
+            tokenizer = clone(self._unfitted_tokenizer())
+            with np.errstate(over="ignore", invalid="ignore"):
+                bins = GainShapeBins.learned(windows, self.n_bins, self.norm)
+            advice = "convert it to a larger unit."
+            require_finite(np.append(bins.offsets, bins.gains), windows, advice)
+        _, _, shapes = bins.split(windows)
         fit_params = routing["tokenizer"]["fit"]
         if self.row_shape_[:-1]:  # one value for each lead of each window
             repeat = partial(np.repeat, repeats=self.row_shape_[0])
             fit_params = {name: repeat(value) for name, value in fit_params.items()}
         tokenizer.fit(shapes, None, **fit_params)  # a FrozenEstimator requires y
         self._n_shape_tokens = shape_tokens(tokenizer, shapes[:1]).shape[1]
-        n_bins = int(self.n_bins)
+        n_bins = len(bins.offsets)
         self.n_tokens_ = 2 * n_bins + int(vocabulary_size(tokenizer))
         self.token_ranges_ = {
             "offset": range(n_bins),
             "gain": range(n_bins, 2 * n_bins),
             "shape": range(2 * n_bins, self.n_tokens_),
         }
-        self.offsets_, self.gains_, self.tokenizer_ = offsets, gains, tokenizer
+        self.norm_, self.offsets_, self.gains_ = bins
+        self.tokenizer_ = tokenizer
+        return self
+
+    def _bins(self):
+        norm = getattr(self, "norm_", "range")  # older files have no other
+        return GainShapeBins(norm, self.offsets_, self.gains_)
+
+    def set_params(self, **params):
+        """Set parameters, those of `tokenizer` also in the fitted `tokenizer_`.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name. In `tokenizer_`, steps are not replaced: a new one takes
+            effect in the next `fit`.
+
+        Returns
+        -------
+        self : GainShapeTokenizer
+            This estimator.
+        """
+        super().set_params(**params)
+        if is_fitted(self):
+            fitted = self.tokenizer_.get_params()
+            steps = {name for name in fitted if hasattr(fitted[name], "get_params")}
+            nested = {
+                name.removeprefix("tokenizer__"): value
+                for name, value in params.items()
+                if name.startswith("tokenizer__")
+            }
+            kept = nested.keys() & (fitted.keys() - steps - {"steps"})
+            self.tokenizer_.set_params(**{name: nested[name] for name in kept})
+            if any(name.rpartition("__")[2] == "n_stages" for name in kept):
+                self._n_shape_tokens = None  # has changed
         return self
 
     def _windows_of_leads(self, X, *, reset=False):
@@ -289,7 +404,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         """
         check_is_fitted(self)
         windows = self._windows_of_leads(X)
-        offset, gain, shapes = gain_and_shape(windows, self.offsets_, self.gains_)
+        offset, gain, shapes = self._bins().split(windows)
         tokens, n_bins = shape_tokens(self.tokenizer_, shapes), len(self.offsets_)
         tokens = np.column_stack([offset, n_bins + gain, 2 * n_bins + tokens])
         return tokens.reshape(-1, self._tokens_per_window())
@@ -319,14 +434,22 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         """
         check_is_fitted(self)
         tokens = validate_tokens(X, self.n_tokens_, self._tokens_per_window())
-        tokens = tokens.reshape(-1, 2 + self._n_shape_tokens)  # a row for each lead
+        # A row for each lead.
+        tokens = tokens.reshape(-1, 2 + self._count_shape_tokens())
         offset, gain, shapes = split_tokens(tokens, self.token_ranges_)
         shapes = self.tokenizer_.inverse_transform(shapes)
         windows = self.offsets_[offset] + self.gains_[gain] * shapes
         return windows.reshape(-1, *self.row_shape_)
 
     def _tokens_per_window(self):
-        return math.prod(self.row_shape_[:-1]) * (2 + self._n_shape_tokens)
+        return math.prod(self.row_shape_[:-1]) * (2 + self._count_shape_tokens())
+
+    def _count_shape_tokens(self):
+        """Number of tokens of a shape."""
+        if self._n_shape_tokens is None:
+            flat = np.zeros((1, self.row_shape_[-1]))
+            self._n_shape_tokens = shape_tokens(self.tokenizer_, flat).shape[1]
+        return self._n_shape_tokens
 
     def _resize(self, row_shape):
         """Take windows of another length; return the shape of their tokens."""
@@ -342,7 +465,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
     def _clip_rates(self, X):
         """Share of the values of shapes that are clipped; see `clip_rates`."""
         windows = self._windows_of_leads(X)
-        _, _, shapes = gain_and_shape(windows, self.offsets_, self.gains_)
+        _, _, shapes = self._bins().split(windows)
         return clip_rates(self.tokenizer_, shapes)
 
     def get_feature_names_out(self, input_features=None):
@@ -360,7 +483,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
             ``'lead0_offset'``, …
         """
         check_is_fitted(self)
-        shapes = [f"shape{i}" for i in range(self._n_shape_tokens)]
+        shapes = [f"shape{i}" for i in range(self._count_shape_tokens())]
         names = names_by_lead(["offset", "gain", *shapes], self.row_shape_[:-1])
         return feature_names(self, names, input_features)
 
@@ -381,7 +504,10 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         names = "offsets_", "gains_", "tokenizer_"
         leads = self.row_shape_[:-1]
         state = {name: getattr(self, name) for name in names}
-        return state | ({"n_leads": leads} if leads else {})
+        if leads:
+            state["n_leads"] = leads
+        norm = self._bins().norm
+        return state if norm == "range" else state | {"norm": norm}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

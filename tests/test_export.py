@@ -33,7 +33,6 @@ from sktok import (
     make_paper_tokenizer,
     make_tokenizer,
 )
-from sktok._gain_shape import gain_and_shape
 from sktok._torch.inference import encode
 from sktok.corpus import Vocabulary
 from sktok.export import to_onnx
@@ -317,21 +316,34 @@ def test_tokens_of_offset_and_gain_are_exact(n_leads, windows, tmp_path):
     restored = run(tmp_path / "tokenizer" / "decoder.onnx", found)
     assert_restored(tokenizer, found, restored)
     bins, shapes = np.split(found.reshape(-1, 12), [2], axis=1)
-    offset, gain, expected = gain_and_shape(
-        X.reshape(-1, 250), tokenizer.offsets_, tokenizer.gains_
-    )
+    offset, gain, expected = tokenizer._bins().split(X.reshape(-1, 250))
     np.testing.assert_array_equal(bins, np.stack([offset, 256 + gain], axis=1))
     assert_equal_but_for_ties(tokenizer.tokenizer_, expected, shapes - 512)
 
 
-def test_windows_beyond_the_bins_get_those_at_the_ends(windows, tmp_path):
-    tokenizer = GainShapeTokenizer(BinQuantizer(16)).fit(windows)
+@pytest.mark.parametrize("length", [249, 250])
+def test_tokens_of_the_l4_norm(length, windows, tmp_path):
+    shapes = make_pipeline(BlockSegmenter(25), VectorQuantizer(16, random_state=0))
+    flat = np.float32([[0.0], [0.3], [5.0]]).repeat(length, axis=1)
+    X = np.concatenate([windows[:, :length], flat])
+    tokenizer = GainShapeTokenizer(shapes, norm="l4").fit(X[:400])
+    to_onnx(tokenizer, tmp_path / "tokenizer")
+    found = run(tmp_path / "tokenizer" / "encoder.onnx", X)
+    restored = run(tmp_path / "tokenizer" / "decoder.onnx", found)
+    assert_restored(tokenizer, found, restored)
+    assert (found != tokenizer.transform(X)).mean() < 1e-4
+
+
+@pytest.mark.parametrize("norm", ["range", "l4"])
+def test_windows_beyond_the_bins_get_those_at_the_ends(norm, windows, tmp_path):
+    tokenizer = GainShapeTokenizer(BinQuantizer(16), norm=norm).fit(windows)
     X = windows[:2] + np.float32([[-1e6], [1e6]])
     with pytest.raises(ValueError, match="2 of 2 windows are beyond the bins"):
         tokenizer.transform(X)
     to_onnx(tokenizer, tmp_path / "tokenizer")
     found = run(tmp_path / "tokenizer" / "encoder.onnx", X)
-    np.testing.assert_array_equal(found[:, :2], [[0, 256], [255, 511]])
+    far_below = 256 if norm == "range" else 511  # the norm has no sign
+    np.testing.assert_array_equal(found[:, :2], [[0, far_below], [255, 511]])
     assert tokenizer.inverse_transform(found).shape == X.shape
 
 

@@ -22,7 +22,7 @@ from sktok import (
     VectorQuantizer,
     make_tokenizer,
 )
-from sktok._gain_shape import gain_and_shape, learn_bins
+from sktok._gain_shape import GainShapeBins
 from sktok._steps import walk
 from sktok.metrics import neg_reconstruction_mse, reconstruct
 
@@ -47,22 +47,55 @@ def fitted(ecg):
     return GainShapeTokenizer(codebook()).fit(ecg.data[:200])
 
 
+@pytest.fixture(scope="module", params=["range", "l4"])
+def fitted_of_norm(request, ecg):
+    return GainShapeTokenizer(codebook(), norm=request.param).fit(ecg.data[:200])
+
+
 @given(
     arrays(float, (5, 4), elements=st.floats(-1e6, 1e6)),
     st.integers(2, 300),
     st.sampled_from([np.float32, np.float64]),
+    st.sampled_from(["range", "l4"]),
 )
-def test_shapes_are_within_0_and_1_and_restore_the_window(windows, n_bins, dtype):
+def test_shapes_are_normalised_and_restore_the_window(windows, n_bins, dtype, norm):
     windows = windows.astype(dtype)
-    offsets, gains = learn_bins(windows, n_bins)
-    offset, gain, shapes = gain_and_shape(windows, offsets, gains)
+    bins = GainShapeBins.learned(windows, n_bins, norm)
+    offset, gain, shapes = bins.split(windows)
     assert shapes.dtype == dtype
-    assert shapes.min() >= 0
-    assert shapes.max() <= 1
-    decoded = offsets[offset, None] + gains[gain, None] * shapes
-    magnitude = np.abs(gains[gain]) + np.abs(offsets[offset])
+    if norm == "range":
+        assert shapes.min() >= 0
+        assert shapes.max() <= 1
+    else:
+        # The gain is that of the nearest bin, on a logarithmic scale; that of flat
+        # windows is the smallest.
+        step = np.sqrt(bins.gains[1] / bins.gains[0])
+        norms = np.mean(shapes.astype(float) ** 4, axis=1) ** 0.25
+        assert (norms <= step * (1 + 1e-5)).all()
+        assert (norms >= (1 - 1e-5) / step)[gain > 0].all()
+    decoded = bins.offsets[offset, None] + bins.gains[gain, None] * shapes
+    largest = np.abs(bins.gains[gain, None] * shapes).max(axis=1)
+    magnitude = largest + np.abs(bins.offsets[offset])
     rounding = 4 * np.finfo(dtype).eps * magnitude[:, None]
     assert (np.abs(decoded - windows) <= rounding).all()
+
+
+def test_the_l4_norm_is_that_of_the_deviations_from_the_nearest_offset(ecg):
+    bins = GainShapeBins.learned(ecg.data, 64, "l4")
+    offset, gain, _ = bins.split(ecg.data)
+    medians = np.median(ecg.data, axis=1)
+    nearest = np.abs(np.subtract.outer(medians, bins.offsets)).argmin(axis=1)
+    np.testing.assert_array_equal(offset, nearest)
+    norms = np.linalg.norm(ecg.data - bins.offsets[nearest, None], ord=4, axis=1)
+    norms /= ecg.data.shape[1] ** 0.25
+    nearest = np.abs(np.log(np.divide.outer(norms, bins.gains))).argmin(axis=1)
+    np.testing.assert_array_equal(gain, nearest)
+
+
+def test_bins_do_not_depend_on_the_order_in_memory(fitted_of_norm, ecg):
+    tokens = fitted_of_norm.transform(ecg.data)
+    in_columns = fitted_of_norm.transform(np.asfortranarray(ecg.data))
+    np.testing.assert_array_equal(in_columns, tokens)
 
 
 def test_token_ranges_are_contiguous(fitted, ecg):
@@ -81,8 +114,8 @@ def test_token_ranges_are_contiguous(fitted, ecg):
 
 @pytest.mark.parametrize("gain", [0.2, 1.0, 5.0])
 @pytest.mark.parametrize("offset", [-2.0, 0.0, 2.0])
-def test_the_error_is_proportional_to_the_gain(fitted, ecg, gain, offset):
-    X = ecg.data[200:]
+def test_the_error_is_proportional_to_the_gain(fitted_of_norm, ecg, gain, offset):
+    X, fitted = ecg.data[200:], fitted_of_norm
     changed = gain * X + offset
 
     def relative_rmse(tokenizer, X):
@@ -96,19 +129,21 @@ def test_the_error_is_proportional_to_the_gain(fitted, ecg, gain, offset):
         assert relative_rmse(one_map, changed) > 2 * unchanged
 
 
-def test_flat_windows_are_restored_within_one_bin(fitted, ecg):
+def test_flat_windows_are_restored_within_one_bin(fitted_of_norm, ecg):
+    fitted = fitted_of_norm
     levels = np.array([-3.0, -0.3, 0.0, 0.5, 4.0])
     X = np.repeat(levels[:, np.newaxis], 250, axis=1)
     steps = np.diff(fitted.offsets_)[np.searchsorted(fitted.offsets_, levels) - 1]
     error = np.abs(reconstruct(fitted, X) - X).max(axis=1)
     assert (error <= steps).all()
-    only_flat = GainShapeTokenizer(codebook(2)).fit(X)
+    only_flat = GainShapeTokenizer(codebook(2), norm=fitted.norm).fit(X)
     error = np.abs(reconstruct(only_flat, X) - X).max()
     assert error <= np.diff(only_flat.offsets_).max()
 
 
-def test_windows_beyond_the_bins_are_refused(fitted, ecg):
-    for X in (ecg.data * 1000, ecg.data - 1e4, ecg.data + 1e5):
+def test_windows_beyond_the_bins_are_refused(fitted_of_norm, ecg):
+    fitted = fitted_of_norm
+    for X in (ecg.data * 1e4, ecg.data - 1e4, ecg.data + 1e5):
         with pytest.raises(ValueError, match="windows are beyond the bins"):
             fitted.transform(X)
 
@@ -212,3 +247,45 @@ def test_metadata_needs_routing(ecg):
 def test_the_fingerprint_holds_what_determines_tokens(fitted):
     state = fitted._fingerprint_state()
     assert list(state) == ["offsets_", "gains_", "tokenizer_"]
+
+
+def test_the_fingerprint_holds_another_norm_than_that_of_earlier_files(ecg):
+    tokenizer = GainShapeTokenizer(codebook(), norm="l4").fit(ecg.data[:50])
+    tokens = tokenizer.transform(ecg.data)
+    assert tokenizer._fingerprint_state()["norm"] == "l4"
+    tokenizer.set_params(norm="range")  # for the next fit
+    np.testing.assert_array_equal(tokenizer.transform(ecg.data), tokens)
+
+
+def test_parameters_reach_the_fitted_tokenizer(ecg):
+    X = ecg.data[:60]
+    shapes = make_tokenizer(10, (16, 8), max_steps=20, random_state=0)
+    tokenizer = GainShapeTokenizer(shapes).fit(X)
+    assert tokenizer.transform(X).shape == (60, 2 + 2 * 25)
+    tokenizer.set_params(tokenizer__tokenize__n_stages=1)
+    assert tokenizer.transform(X).shape == (60, 2 + 25)
+    assert tokenizer.get_feature_names_out().shape == (27,)
+    first = neg_reconstruction_mse(tokenizer, X)
+    tokenizer.set_params(tokenizer__tokenize__n_candidates=4)
+    assert neg_reconstruction_mse(tokenizer, X) > first
+    # Another step waits for the next fit.
+    tokenizer.set_params(tokenizer__scale="passthrough")
+    tokenizer.set_params(
+        tokenizer__tokenize=BinQuantizer(8), tokenizer__tokenize__n_bins=4
+    )
+    assert neg_reconstruction_mse(tokenizer, X) > first
+    assert tokenizer.fit(X).n_tokens_ == 512 + 4
+
+
+def test_training_continues_with_the_same_bins(ecg):
+    shapes = make_tokenizer(max_steps=20, random_state=0)
+    tokenizer = GainShapeTokenizer(shapes, norm="l4", warm_start=True).fit(ecg.data)
+    offsets, (*_, network) = tokenizer.offsets_, walk(tokenizer)
+    tokenizer.set_params(tokenizer__tokenize__warm_start=True).fit(ecg.data)
+    assert tokenizer.offsets_ is offsets
+    assert network.n_steps_ == 40
+    tokens = tokenizer.transform(ecg.data)
+    with pytest.raises(ValueError, match="windows are beyond the bins"):
+        tokenizer.fit(1e4 * ecg.data)
+    np.testing.assert_array_equal(tokenizer.transform(ecg.data), tokens)
+    assert clone(tokenizer).fit(ecg.data).offsets_ is not offsets

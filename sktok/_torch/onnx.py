@@ -20,6 +20,7 @@ from sktok._torch.arrays import as_blocks, as_tensor
 from sktok._torch.inference import for_inference
 
 _OPSET = 18  # the oldest that torch writes
+_TINY = 1e-300  # keeps a flat window from a division by zero
 
 
 class _Step(nn.Module):
@@ -84,24 +85,45 @@ class _GainShape(nn.Module):
     def __init__(self, tokenizer):
         super().__init__()
         self.row_shape = tokenizer.row_shape_
-        self.tokens_per_lead = 2 + tokenizer._n_shape_tokens
+        self.tokens_per_lead = 2 + tokenizer._count_shape_tokens()
         self.tokenizer = module_of(tokenizer.tokenizer_, "tokenizer")
-        self.n_bins = len(tokenizer.offsets_)
-        self.offsets = as_tensor(tokenizer.offsets_)
-        self.gains = as_tensor(tokenizer.gains_)
+        bins = tokenizer._bins()
+        self.n_bins = len(bins.offsets)
+        self.offsets, self.gains = as_tensor(bins.offsets), as_tensor(bins.gains)
+        self.split = self.split_l4 if bins.norm == "l4" else self.split_range
 
     def forward(self, x):
         windows = x.reshape(-1, self.row_shape[-1]).double()  # a row for each lead
+        offset, gain, shapes = self.split(windows)
+        shapes = self.tokenizer(shapes.float())
+        bins = torch.stack([offset, self.n_bins + gain], dim=1)
+        tokens = torch.cat([bins, 2 * self.n_bins + shapes], dim=1)
+        n_leads = math.prod(self.row_shape[:-1])
+        return tokens.reshape(-1, n_leads * self.tokens_per_lead)
+
+    def split_range(self, windows):
+        """Indices of offset and gain, and shapes, with ``norm="range"``."""
         lowest, highest = windows.aminmax(dim=1, keepdim=True)
         offset = (self.offsets <= lowest).sum(1).clamp(min=1) - 1
         offsets = F.embedding(offset, self.offsets[:, None])
         gain = (self.gains < highest - offsets).sum(1).clamp(max=self.n_bins - 1)
         gains = F.embedding(gain, self.gains[:, None])
-        shapes = self.tokenizer(((windows - offsets) / gains).float())
-        bins = torch.stack([offset, self.n_bins + gain], dim=1)
-        tokens = torch.cat([bins, 2 * self.n_bins + shapes], dim=1)
-        n_leads = math.prod(self.row_shape[:-1])
-        return tokens.reshape(-1, n_leads * self.tokens_per_lead)
+        return offset, gain, (windows - offsets) / gains
+
+    def split_l4(self, windows):
+        """The same with ``norm="l4"``."""
+        length = windows.shape[1]
+        middle = windows.sort(1).values[:, (length - 1) // 2 : length // 2 + 1]
+        median = middle.mean(1, keepdim=True)
+        edges = self.offsets[:-1] + self.offsets.diff() / 2
+        offset = (edges < median).sum(1)
+        deviations = windows - F.embedding(offset, self.offsets[:, None])
+        # Scaled as in `transform`: no power overflows.
+        largest = deviations.abs().amax(1, keepdim=True).clamp(min=_TINY)
+        norm = largest * (deviations / largest).pow(4).mean(1, keepdim=True).pow(0.25)
+        edges = (self.gains[:-1] * self.gains[1:]).sqrt()
+        gain = (edges < norm).sum(1)
+        return offset, gain, deviations / F.embedding(gain, self.gains[:, None])
 
     def inverse(self, tokens):
         tokens = tokens.reshape(-1, self.tokens_per_lead)
