@@ -260,10 +260,10 @@ class ResidualStack(nn.Module):
 
     def __init__(self, n_in, n_out, width, radii):
         super().__init__()
-        self.linear = _zero(nn.Linear(n_in, n_out))
-        self.embed = nn.Linear(n_in, width)
+        self.linear = _zero(_Linear(n_in, n_out))
+        self.embed = _Linear(n_in, width)
         self.body = nn.ModuleList([_Residual(width, radius) for radius in radii])
-        self.project = _zero(nn.Linear(width, n_out))
+        self.project = _zero(_Linear(width, n_out))
 
     def weights(self):
         """The weights, padded and merged for products with rows."""
@@ -308,8 +308,11 @@ class _Residual(nn.Module):
     def __init__(self, width, radius):
         super().__init__()
         self.radius, kernel_size = radius, 2 * radius + 1
-        self.kernel = nn.Parameter(torch.randn(kernel_size, width) / kernel_size**0.5)
-        self.hidden = nn.Linear(width, width)
+        kernel = torch.empty(kernel_size, width)
+        if not kernel.is_meta:  # see `_Linear`
+            kernel.normal_().div_(kernel_size**0.5)
+        self.kernel = nn.Parameter(kernel)
+        self.hidden = _Linear(width, width)
         self.project = nn.Parameter(torch.zeros(width, width))
 
     def weights(self):
@@ -393,6 +396,18 @@ class _Activate(torch.autograd.Function):
         d_h = d_normalized.addcmul_(normalized, along, value=-1).mul_(scale)
         d_weight, d_bias = sum_of_outer(d_hidden, mixed), d_hidden.sum(0)
         return d_h, None, d_kernel, None, d_weight, d_bias, None
+
+
+class _Linear(nn.Linear):
+    """A linear layer that leaves weights without values as they are.
+
+    Those on the device "meta" have none: `from_plain` builds such a network. Random
+    numbers for them make torch import its compiler, which takes a second.
+    """
+
+    def reset_parameters(self):
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
 
 def _zero(layer):

@@ -93,8 +93,8 @@ def save(tokenizer, path):
     tokenizer = copy.deepcopy(without_search(tokenizer))
     try:
         _set_everywhere(tokenizer, "memory", None)
-        content = skops.io.dumps(tokenizer)
-        _check_files(_unpack(content))
+        files = _unpack(skops.io.dumps(tokenizer))
+        _check_files(files)
     except Exception as error:  # skops raises many types
         raise TypeError(
             "The tokenizer holds an object that a safe file cannot hold, such as a "
@@ -102,6 +102,7 @@ def save(tokenizer, path):
         ) from error
     if not _fitted_steps(tokenizer):
         raise NotFittedError("The tokenizer is not fitted: fit it before saving.")
+    content = _pack(files)
     with whole_file(path) as file:
         file.write(content)
 
@@ -266,6 +267,16 @@ def _unpack(content):
         if sum(file.file_size for file in archive.infolist()) > len(content):
             raise ValueError("it unpacks to more bytes than the file has")
         return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _pack(files):
+    """The inverse of `_unpack`, with a schema that is not indented: it is a third."""
+    schema = json.dumps(json.loads(files["schema.json"]))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in (files | {"schema.json": schema}).items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 def _check_files(files):
