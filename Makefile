@@ -8,7 +8,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE SCIPY_ARRAY_API=1 \
 	$(BIN)/python -m pytest -n 2
 
-.PHONY: demo test docs generate format paper rate bench gpu fuzz fuzz-coverage soak archive scale clean
+.PHONY: demo test docs generate format paper rate pretrain card bench gpu fuzz fuzz-coverage soak archive scale clean
 
 demo: .venv/installed  ## real ECG to tokens and back, in demo/
 	$(BIN)/python examples/demo.py demo
@@ -36,6 +36,12 @@ paper: .venv/installed  ## docs/paper.md: needs MIT-BIH, see fetch_mitdb
 rate: .venv/installed  ## docs/rate_distortion.md, compression.md: needs MIT-BIH
 	$(BIN)/python examples/benchmark_rate_distortion.py docs
 	$(BIN)/python examples/benchmark_coding.py docs
+
+pretrain: .venv/installed  ## the files of load_pretrained: needs MIT-BIH and other ECG
+	$(BIN)/python examples/train_pretrained.py
+
+card: .venv/installed  ## docs/pretrained.md: needs the same
+	$(BIN)/python examples/benchmark_pretrained.py docs
 
 bench: .venv/rivals  ## the tables of docs/speed.md
 	$(BIN)/python examples/benchmark_speed.py

@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 
 from sktok._blocks import BlockSegmenter
 from sktok._gain_shape import GainShapeTokenizer
+from sktok._pretrained import list_pretrained, load_pretrained
 from sktok._quantizers import (
     BaseQuantizer,
     BinQuantizer,
@@ -25,6 +26,8 @@ __all__ = [
     "Resampler",
     "ResidualVectorQuantizer",
     "VectorQuantizer",
+    "list_pretrained",
+    "load_pretrained",
     "make_paper_tokenizer",
     "make_tokenizer",
     "with_window_length",

@@ -191,6 +191,33 @@ def test_decoded_records_are_the_reconstruction_of_the_tokenizer(folder, home):
     assert len(load_wfdb("new/decoded/gap", missing="keep").data) == 86
 
 
+def test_a_pretrained_tokenizer_has_a_name_and_no_file(folder, capsys):
+    by_name = ["--tokenizer", "ecg-12hz-v1"]
+    records = ["home/ward/a", "home/ward/slow"]  # 360 and 250 Hz
+    assert main(["tokenize", *records, *by_name, "--out", "corpus"]) == 0
+    assert main(["decode", "corpus", *by_name, "--out", "decoded"]) == 0
+    for name in ("a", "slow"):
+        original = load_wfdb(f"home/ward/{name}", fs=250, window_seconds=2)
+        decoded = load_wfdb(f"decoded/{name}", window_seconds=2)
+        assert decoded.fs == 250
+        error = prd(original.data.ravel(), decoded.data.ravel(), centered=True)
+        assert error < 20
+    at_360 = [*by_name, "--fs", "360"]
+    assert main(["tokenize", "home/ward/a", *at_360, "--out", "of_360"]) == 0
+    corpus = read_corpus("of_360")
+    assert (corpus.records[0]["fs"], corpus.vocabulary.window_length) == (360, 720)
+    assert main(["decode", "of_360", *by_name, "--out", "decoded_360"]) == 0
+    assert load_wfdb("decoded_360/a").fs == 360
+    capsys.readouterr()
+    assert main(["inspect", "ecg-12hz-v1", "home/ward/a", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["file"].endswith("ecg-12hz-v1.skops")
+    assert (facts["fs"], facts["unit"], facts["block_size"]) == (250, "mV", 20)
+    assert facts["on_records"]["prd"] < 20
+    Path("ecg-12hz-v1").write_bytes(b"a file of this name")
+    assert "damaged" in error_of(capsys, "inspect", "ecg-12hz-v1")
+
+
 @pytest.fixture(scope="module")
 def coders(home):
     """A tokenizer, a coder of its tokens, and the compressed record with a gap."""

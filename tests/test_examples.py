@@ -1,6 +1,9 @@
 """The examples run, with few data and few training steps."""
 
+import hashlib
+import json
 import re
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -9,12 +12,15 @@ import pandas as pd
 import pytest
 import sleepecg
 import torch
+import wfdb
 from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.utils import Bunch
 
+from sktok.coding import TokenCoder
 from sktok.corpus import Vocabulary
 from sktok.datasets import fetch_mitdb
 from sktok.metrics import token_entropy
+from sktok.persistence import load
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -55,7 +61,8 @@ def test_the_demo(tmp_path, monkeypatch, capsys, ecg):
     np.testing.assert_array_equal(
         tokenizer.transform(saved["windows"]), saved["tokens"]
     )
-    for picture in ("reconstruction.png", "rate_distortion.png"):
+    assert shown.startswith("ecg-31hz-v1, trained on many patients before, in ")
+    for picture in ("pretrained.png", "reconstruction.png", "rate_distortion.png"):
         assert (tmp_path / picture).stat().st_size > 10_000
 
 
@@ -417,6 +424,79 @@ def test_the_gain_shape_benchmark(monkeypatch, capsys, ecg):
     assert shown.count("gain × ") == 7
     assert "one map, 399 tokens" in shown
     assert "nan" not in shown
+
+
+@pytest.fixture
+def other_ecg(monkeypatch, ecg):
+    """The modules that train and measure pretrained tokenizers, with little ECG."""
+    import benchmark_pretrained as benchmark
+    import train_pretrained as training
+
+    def load(folder, fs=250, window_seconds=2):
+        length = (fs or 500) * window_seconds
+        data = ecg.data.ravel()[: 40 * length].reshape(40, length)
+        record = np.repeat(["1", "2"], 20)
+        lead = np.tile(np.repeat(["II", "V1"], 10), 2)
+        return Bunch(data=data, record=record, lead=lead, groups=record)
+
+    tiny = {
+        name: (block_size, quantizer.set_params(n_codes=8), 4, 2)
+        for name, (block_size, quantizer, *_) in training.FAMILY.items()
+    }
+    for module in (benchmark, training):
+        monkeypatch.setattr(module, "load", load)
+        monkeypatch.setattr(module, "FAMILY", tiny)
+    ds2 = load("mitdb", 360)
+    monkeypatch.setattr(benchmark, "fetch_mitdb", lambda *a, **k: ds2)
+    monkeypatch.setattr(benchmark, "COMPARED_STEPS", 2)
+    monkeypatch.setattr(benchmark, "TokenCoder", partial(TokenCoder, max_steps=2))
+    return benchmark, training
+
+
+def test_pretrained_tokenizers_are_trained(other_ecg, tmp_path):
+    _, training = other_ecg
+    with joblib.parallel_config("threading"):
+        training.main(["ecg-31hz-v1", "ecg-12hz-v1"], tmp_path)
+    checksums = json.loads((tmp_path / "checksums.json").read_text())
+    assert list(checksums) == ["ecg-12hz-v1", "ecg-31hz-v1"]
+    content = (tmp_path / "ecg-12hz-v1.skops").read_bytes()
+    assert checksums["ecg-12hz-v1"] == hashlib.sha256(content).hexdigest()
+    tokenizer = load(tmp_path / "ecg-12hz-v1.skops")
+    assert tokenizer.transform(np.zeros((1, 500))).shape == (1, 2 + 25)
+
+
+def test_the_benchmark_of_pretrained_tokenizers(other_ecg, tmp_path, monkeypatch):
+    benchmark, _ = other_ecg
+
+    def annotated_waves(record):
+        peaks = np.arange(500, 9000, 800)
+        limits = {"QRS onset": peaks - 20, "QRS end": peaks + 20, "T end": peaks + 180}
+        return pd.DataFrame({"peak": peaks, **limits, "P onset": peaks - 90})
+
+    monkeypatch.setattr(benchmark, "annotated_waves", annotated_waves)
+    with joblib.parallel_config("threading"):
+        benchmark.main(tmp_path, joblib.Memory(None))
+    page = (tmp_path / "pretrained.md").read_text()
+    assert "{" not in page.partition("## Model card")[0].replace("`{", "")
+    rows = pd.read_csv(tmp_path / "pretrained.csv")
+    assert set(rows["tokenizer"]) >= {"ecg-31hz-v1", "k-means, 80 ms", "DS1 alone"}
+    assert rows["prdn_median"].between(1, 50).all()
+    assert (tmp_path / "pretrained.png").stat().st_size > 10_000
+
+
+def test_annotated_waves_are_those_of_their_beats(monkeypatch, tmp_path):
+    import benchmark_pretrained as benchmark
+
+    samples = [10, 15, 20, 30, 35, 40, 60, 70, 80, 130, 135, 140, 160, 170, 180]
+    symbols = list("(p)(N)(t)(N)(t)")
+    wfdb.wrann("1", "ii", np.array(samples), symbols, write_dir=str(tmp_path))
+    monkeypatch.setattr(benchmark, "ecg_folder", lambda folder: tmp_path)
+    waves = benchmark.annotated_waves("1")
+    assert waves["P onset"].tolist()[0] == 10
+    assert np.isnan(waves["P onset"][1])
+    assert waves["QRS onset"].tolist() == [30, 130]
+    assert waves["QRS end"].tolist() == [40, 140]
+    assert waves["T end"].tolist() == [80, 180]
 
 
 def test_the_corpus_benchmark(monkeypatch, capsys, ecg):

@@ -19,7 +19,9 @@ ESTIMATORS = {
     "sktok._tokenizer",
 }
 # Packages that work on arrays and on any transformer, not on those of sktok.
-WITHOUT_ESTIMATORS = ("_torch", "coding", "corpus", "datasets", "metrics", "plotting")
+WITHOUT_ESTIMATORS = (
+    "_torch coding corpus datasets metrics plotting _pretrained".split()
+)
 
 
 def name_of(path):

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from sktok import __version__, make_tokenizer
 from sktok._command_line._facts import as_lines, corpus_facts, tokenizer_facts
 from sktok._files import parse_json, whole_file, whole_folder
+from sktok._pretrained import list_pretrained, load_pretrained, path_of
 from sktok._steps import (
     SignalFacts,
     reconcile,
@@ -100,12 +101,13 @@ def tokenize(arguments):
             f"--validation-records names {unknown}, but the records are "
             f"{', '.join(records)}."
         )
+    tokenizer = _tokenizer_for_records(arguments.tokenizer, arguments)
     if held_out:
         held_out = [(patients or {}).get(record, record) for record in held_out]
     corpus = write_corpus(
         arguments.out,
         list(records.values()),
-        _load_tokenizer(arguments.tokenizer),
+        tokenizer,
         validation=held_out or arguments.validation,
         groups=patients,
         channel=_channel(arguments),
@@ -137,7 +139,7 @@ def compress(arguments):
     out, records = arguments.out, dict(find_records(arguments.records))
     _require_other_file(out, tokenizer=arguments.tokenizer, coder=arguments.coder)
     _require_absent(out, arguments.overwrite)
-    tokenizer = _load_tokenizer(arguments.tokenizer)
+    tokenizer = _tokenizer_for_records(arguments.tokenizer, arguments)
     coder = _load_coder(arguments.coder, tokenizer)
     if len(records) != 1:
         raise ValueError(
@@ -191,7 +193,8 @@ def inspect(arguments):
             raise ValueError(f"{path} is a folder, expected the file of a tokenizer.")
         facts = corpus_facts(path, read_corpus(path))
     else:
-        tokenizer = _load_tokenizer(path)
+        tokenizer = _tokenizer_for_records(path, arguments)
+        path = path_of(path) if _is_pretrained(path) else path
         facts = tokenizer_facts(path, tokenizer)
         if arguments.records:
             ecg = _load_records(
@@ -406,7 +409,23 @@ def _name_of_lead(channel):
     return channel if isinstance(channel, str) and channel != "all" else None
 
 
+def _tokenizer_for_records(path, arguments):
+    """Load a tokenizer; if it is pretrained, records are resampled for it."""
+    if not _is_pretrained(path):
+        return _load_tokenizer(path)
+    tokenizer = load_pretrained(str(path), fs=arguments.fs)
+    arguments.fs = signal_facts(tokenizer).fs
+    return tokenizer
+
+
+def _is_pretrained(path):
+    """Whether a path is the name of a pretrained tokenizer, and not a file."""
+    return str(path) in list_pretrained() and not path.exists()
+
+
 def _load_tokenizer(path):
+    if _is_pretrained(path):
+        return load_pretrained(str(path))
     if Path(f"{path}.hea").is_file():
         raise ValueError(f"{path} is a record, expected the file of a tokenizer.")
     try:

@@ -16,7 +16,10 @@ from pathlib import Path
 from sktok import __version__
 
 _CODER = "coder that `fit --coder` or sktok.persistence.save wrote"
-_TOKENIZER = "tokenizer that `fit` or sktok.persistence.save wrote"
+_TOKENIZER = (
+    "tokenizer that `fit` or sktok.persistence.save wrote, or the name of a pretrained "
+    "one, such as ecg-31hz-v1"
+)
 
 
 def build_parser():
@@ -103,11 +106,12 @@ def tokenize(parser):
     interruption, run the same command again.
 
     Records need the sampling rate of the training records: --fs resamples others.
-    Each record counts as one patient: if patients have several, name them by
-    --patients.
+    A pretrained tokenizer takes records of any rate, and resamples them to 250 Hz,
+    or to --fs. Each record counts as one patient: if patients have several, name
+    them by --patients.
 
     examples:
-      sktok tokenize mitdb/100 --tokenizer ecg.skops --out corpus
+      sktok tokenize mitdb/100 --tokenizer ecg-31hz-v1 --out corpus
       sktok tokenize ward --channel all --fs 250 --patients ward.csv
         --validation 0.1 --tokenizer ecg.skops --out corpus
     """
