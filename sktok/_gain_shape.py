@@ -77,8 +77,8 @@ class GainShapeBins(NamedTuple):
         sizes, gains = size_of(deviations, self.norm), self.gains
         if self.norm == "range":  # the smallest that is not below the window
             return np.searchsorted(gains, sizes)
-        sizes = np.maximum(sizes, gains[0])
-        return nearest_bin(gains, np.sqrt(gains[:-1] * gains[1:]), sizes)
+        roots = np.sqrt(gains)  # a product of gains may underflow
+        return nearest_bin(gains, roots[:-1] * roots[1:], np.maximum(sizes, gains[0]))
 
     def split(self, windows):
         """Index of the offset, index of the gain, and shape of each window.

@@ -465,6 +465,8 @@ def test_pretrained_tokenizers_are_trained(other_ecg, tmp_path):
     assert tokenizer.transform(np.zeros((1, 500))).shape == (1, 2 + 25)
 
 
+# The benchmark ignores it, but filters of warnings are those of all threads.
+@pytest.mark.filterwarnings("ignore:some peaks have a prominence of 0")
 def test_the_benchmark_of_pretrained_tokenizers(other_ecg, tmp_path, monkeypatch):
     benchmark, _ = other_ecg
 

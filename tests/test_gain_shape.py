@@ -75,7 +75,7 @@ def test_shapes_are_normalised_and_restore_the_window(windows, n_bins, dtype, no
         assert (norms >= (1 - 1e-5) / step)[gain > 0].all()
     decoded = bins.offsets[offset, None] + bins.gains[gain, None] * shapes
     largest = np.abs(bins.gains[gain, None] * shapes).max(axis=1)
-    magnitude = largest + np.abs(bins.offsets[offset])
+    magnitude = largest + bins.gains[gain] + np.abs(bins.offsets[offset])
     rounding = 4 * np.finfo(dtype).eps * magnitude[:, None]
     assert (np.abs(decoded - windows) <= rounding).all()
 

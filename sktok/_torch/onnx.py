@@ -121,7 +121,8 @@ class _GainShape(nn.Module):
         # Scaled as in `transform`: no power overflows.
         largest = deviations.abs().amax(1, keepdim=True).clamp(min=_TINY)
         norm = largest * (deviations / largest).pow(4).mean(1, keepdim=True).pow(0.25)
-        edges = (self.gains[:-1] * self.gains[1:]).sqrt()
+        roots = self.gains.sqrt()
+        edges = roots[:-1] * roots[1:]
         gain = (edges < norm).sum(1)
         return offset, gain, deviations / F.embedding(gain, self.gains[:, None])
 
