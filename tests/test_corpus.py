@@ -291,7 +291,8 @@ def test_what_does_not_change_tokens_does_not_change_the_fingerprint(ecg):
     fitted.set_params(tokenize__device="cpu", verbose=True, memory="cache")
     fitted.steps = [(f"renamed_{name}", step) for name, step in fitted.steps]
     assert fingerprint(fitted) == found
-    frame = pytest.importorskip("pandas").DataFrame(ecg.data[:50]).add_prefix("t")
+    pandas = pytest.importorskip("pandas", reason="needs the extra bench")
+    frame = pandas.DataFrame(ecg.data[:50]).add_prefix("t")
     assert fingerprint(plain_tokenizer().fit(frame)) == found
     nested = make_pipeline("passthrough", make_pipeline(fitted), None)
     assert fingerprint(nested) == found

@@ -88,13 +88,16 @@ def load_pretrained(name, *, fs=None, window_length=None):
     Notes
     -----
     To continue the training on your own windows (fine-tuning), set the parameters of
-    the training and call `fit`. The result is a tokenizer of its own: its tokens have
-    another meaning. A :func:`sklearn.base.clone` starts anew, by the same recipe::
+    the training and call `fit`::
 
         tokenizer.set_params(
             gain_shape__warm_start=True,
             gain_shape__tokenizer__tokenize__max_steps=500,
         ).fit(X)
+
+    The tokens of the result have another meaning, so it is another tokenizer. Without
+    `warm_start`, and after :func:`sklearn.base.clone`, `fit` trains a new network with
+    the same parameters.
 
     Examples
     --------
