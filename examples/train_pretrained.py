@@ -1,9 +1,10 @@
 """Train the tokenizers of `load_pretrained`.
 
-The signals are those of eight databases in the folder ``ecg`` and of the training
+Those of one lead are trained on eight databases in the folder ``ecg`` and the training
 patients of MIT-BIH (DS1), each lead for itself, at 250 Hz: 180,000 windows of two
-seconds. Two tokenizers are trained at a time, each on one core, unless there is a CUDA
-device. All of them take three quarters of an hour::
+seconds. Those of all leads, ``ecg12-…``, are trained on 1,700 patients with eight
+independent leads. Two tokenizers are trained at a time, each on one core, unless there
+is a CUDA device. All of them take an hour and a half::
 
     export SKTOK_DATA=FOLDER
     python examples/train_pretrained.py [NAME ...] [--out FOLDER]
@@ -34,9 +35,11 @@ from sktok import (
     BlockSegmenter,
     ConvAETokenizer,
     GainShapeTokenizer,
+    LeadSelector,
     Resampler,
     ResidualVectorQuantizer,
     VectorQuantizer,
+    with_window_length,
 )
 from sktok.datasets import fetch_mitdb, load_wfdb
 from sktok.persistence import save
@@ -64,10 +67,25 @@ FAMILY = {  # block size, quantiser, windows in a batch, steps
         16_000,
     ),
 }
+# Those of all leads.
+LEADS = ["I", "II", "V1", "V2", "V3", "V4", "V5", "V6"]
+ALL_LEADS = "ptbxl_lr", "ptbxl_cinc", "cinc2011_12lead"  # folders that have them
+RECORD_SECONDS = 10
+CROP_SECONDS = 5
+N_CROPS = 12  # of each record, with variations
+LONGEST_STRETCH = 0.15  # of the tempo
+LEAD_MIX = 0.07  # standard deviation of what a lead gets of each other lead
+N_CODES = 1024  # of each stage
+FAMILY_12 = {  # block size, stages, latents, windows in a batch, steps
+    "ecg12-40hz-v1": (50, 8, 64, 26, 12_000),
+    "ecg12-100hz-v1": (25, 10, 64, 13, 10_000),
+}
 
 
 def new_tokenizer(name, *, max_steps=None):
     """The tokenizer of a name, not fitted."""
+    if name in FAMILY_12:
+        return new_tokenizer_12(name, max_steps=max_steps)
     block_size, quantizer, batch_size, n_steps = FAMILY[name]
     network = ConvAETokenizer(
         quantizer=quantizer,
@@ -81,6 +99,31 @@ def new_tokenizer(name, *, max_steps=None):
         [
             ("resample", Resampler(FS, FS, unit=UNIT)),
             ("gain_shape", GainShapeTokenizer(shapes, norm="l4")),
+        ]
+    )
+
+
+def new_tokenizer_12(name, *, max_steps=None):
+    """The tokenizer of all leads of a name, not fitted."""
+    block_size, n_stages, latent_dim, batch_size, n_steps = FAMILY_12[name]
+    network = ConvAETokenizer(
+        "multilead",
+        n_leads=len(LEADS),
+        latent_dim=latent_dim,
+        # Training moves the codes far from where k-means has put them.
+        quantizer=ResidualVectorQuantizer(N_CODES, n_stages, max_iter=10),
+        max_steps=max_steps or n_steps,
+        batch_size=batch_size,
+        warm_start=True,
+        **(TRAINING | {"learning_rate": 0.003}),
+    )
+    segment = BlockSegmenter(block_size, leads="joint")
+    shapes = Pipeline([("segment", segment), ("tokenize", network)])
+    return Pipeline(
+        [
+            ("resample", Resampler(FS, FS, unit=UNIT)),
+            ("leads", LeadSelector(LEADS)),
+            ("gain_shape", GainShapeTokenizer(shapes, norm="l4", leads="joint")),
         ]
     )
 
@@ -122,11 +165,58 @@ def load_all(databases=DATABASES):
     return Bunch(**joined, fs=FS, unit=UNIT)
 
 
+def load_12(folder, fs=FS):
+    """Whole records of a database with all leads, in mV, and their patients."""
+    home = ecg_folder(folder)
+    patients = pd.read_csv(home.parent / "patients.csv", dtype=str)
+    patients = patients[patients["db"] == folder].set_index("record")["patient"]
+    return load_wfdb(
+        home,
+        channel=LEADS,
+        fs=fs,
+        window_seconds=RECORD_SECONDS,
+        missing="drop",
+        groups=patients.to_dict(),
+    )
+
+
+def load_records_12(folders=ALL_LEADS):
+    """The records of databases that are ECG in all leads: (n_records, 8, 2500)."""
+    records = np.concatenate([load_12(folder).data for folder in folders])
+    span = np.ptp(records, axis=2)
+    is_ecg = (span > LEAST_RANGE).all(axis=1) & (span < LARGEST_RANGE).all(axis=1)
+    return records[is_ecg].astype(np.float32)
+
+
+def varied_crops(records, random_state=0):
+    """Parts of records, as of other patients: (n_crops, n_leads, length).
+
+    Each crop starts anywhere, is faster or slower, and each of its leads has something
+    of the others, as if electrodes were in other places.
+    """
+    rng = np.random.default_rng(random_state)
+    length, n_leads = CROP_SECONDS * FS, records.shape[1]
+    crops = np.empty((N_CROPS * len(records), n_leads, length), np.float32)
+    for crop, record in zip(crops, np.tile(records, (N_CROPS, 1, 1)), strict=True):
+        tempo = 1 + LONGEST_STRETCH * rng.uniform(-1, 1)
+        start = rng.uniform(0, record.shape[1] - 1 - tempo * (length - 1))
+        places = start + tempo * np.arange(length)
+        left = np.minimum(places.astype(int), record.shape[1] - 2)
+        part = record[:, left] + (places - left) * (record[:, left + 1] - record[:, left])
+        mix = np.eye(n_leads) + LEAD_MIX * rng.normal(size=(n_leads, n_leads))
+        crop[:] = mix @ part
+    return crops
+
+
 def train(name, databases=DATABASES, *, max_steps=None):
-    """The tokenizer of a name, fitted to databases."""
+    """The tokenizer of a name, fitted to databases; one of all leads to its own."""
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # two trainings run in parallel
-    return new_tokenizer(name, max_steps=max_steps).fit(load_all(databases).data)
+    tokenizer = new_tokenizer(name, max_steps=max_steps)
+    if name not in FAMILY_12:
+        return tokenizer.fit(load_all(databases).data)
+    tokenizer.fit(varied_crops(load_records_12()))
+    return with_window_length(tokenizer, RECORD_SECONDS * FS)
 
 
 def train_to_file(name, folder):
@@ -148,7 +238,7 @@ def main(names, folder):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", default=list(FAMILY))
+    parser.add_argument("names", nargs="*", default=[*FAMILY, *FAMILY_12])
     package = Path(sktok._pretrained.__file__).parent
     parser.add_argument("--out", type=Path, default=package)
     arguments = parser.parse_args()

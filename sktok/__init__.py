@@ -4,6 +4,7 @@ __version__ = "0.1.0"
 
 from sktok._blocks import BlockSegmenter
 from sktok._gain_shape import GainShapeTokenizer
+from sktok._lead_selection import LeadSelector
 from sktok._pretrained import list_pretrained, load_pretrained
 from sktok._quantizers import (
     BaseQuantizer,
@@ -11,7 +12,12 @@ from sktok._quantizers import (
     ResidualVectorQuantizer,
     VectorQuantizer,
 )
-from sktok._recipes import make_paper_tokenizer, make_tokenizer, with_window_length
+from sktok._recipes import (
+    make_paper_tokenizer,
+    make_tokenizer,
+    with_leads,
+    with_window_length,
+)
 from sktok._resampling import Resampler
 from sktok._scaling import AmplitudeScaler
 from sktok._tokenizer import ConvAETokenizer
@@ -23,6 +29,7 @@ __all__ = [
     "BlockSegmenter",
     "ConvAETokenizer",
     "GainShapeTokenizer",
+    "LeadSelector",
     "Resampler",
     "ResidualVectorQuantizer",
     "VectorQuantizer",
@@ -30,5 +37,6 @@ __all__ = [
     "load_pretrained",
     "make_paper_tokenizer",
     "make_tokenizer",
+    "with_leads",
     "with_window_length",
 ]

@@ -47,33 +47,33 @@ class GainShapeBins(NamedTuple):
 
     @classmethod
     def learned(cls, windows, n_bins, norm):
-        """The bins for windows like those of shape (n_windows, window_length).
+        """The bins for windows like those, (n_windows, n_leads, window_length).
 
         The offsets are equally spaced in ``asinh((offset - center) / typical)``: the
         bins are narrow around the median and wide far from it. The gains are a
         geometric progression. The typical gain is the median of those above zero.
         """
         levels = level_of(windows, norm)
-        sizes = size_of(windows - levels[:, np.newaxis], norm)
+        sizes = size_of(windows - levels[..., np.newaxis], norm)
         typical = np.median(sizes[sizes > 0]) if sizes.any() else 1.0
         center, most = np.median(levels), _FARTHEST[norm] * typical
         farthest = max(most, 2 * np.abs(levels - center).max())
         end = np.arcsinh(farthest / typical)
         offsets = center + typical * np.sinh(np.linspace(-end, end, n_bins))
         bins = cls(norm, offsets, offsets)
-        largest = size_of(windows - offsets[bins.offset_of(windows), np.newaxis], norm)
-        farthest = max(most, 2 * largest.max())
+        nearest = offsets[bins.offset_of(windows), np.newaxis]
+        farthest = max(most, 2 * size_of(windows - nearest, norm).max())
         return bins._replace(gains=np.geomspace(_FINEST * typical, farthest, n_bins))
 
     def offset_of(self, windows):
-        """Index of the offset of each window, -1 or `n_bins` if it is beyond all."""
+        """Index of the offset of each lead, -1 or `n_bins` if it is beyond all."""
         levels, offsets = level_of(windows, self.norm), self.offsets
         if self.norm == "range":  # the largest that is not above the window
             return np.searchsorted(offsets, levels, side="right") - 1
         return nearest_bin(offsets, np.diff(offsets) / 2 + offsets[:-1], levels)
 
     def gain_of(self, deviations):
-        """Index of the gain of each window, given its deviations from its offset."""
+        """Index of the gain of each window, given its deviations from the offsets."""
         sizes, gains = size_of(deviations, self.norm), self.gains
         if self.norm == "range":  # the smallest that is not below the window
             return np.searchsorted(gains, sizes)
@@ -81,15 +81,31 @@ class GainShapeBins(NamedTuple):
         return nearest_bin(gains, roots[:-1] * roots[1:], np.maximum(sizes, gains[0]))
 
     def split(self, windows):
-        """Index of the offset, index of the gain, and shape of each window.
+        """Offsets, gains and shapes of windows.
 
         ``windows == offsets[offset] + gains[gain] * shapes`` up to rounding.
+
+        Parameters
+        ----------
+        windows : ndarray of float, shape (n_windows, n_leads, window_length)
+            Windows. The leads of a window have one gain.
+
+        Returns
+        -------
+        offset : ndarray of int64, shape (n_windows, n_leads)
+            Index of the offset of each lead.
+
+        gain : ndarray of int64, shape (n_windows,)
+            Index of the gain of each window.
+
+        shapes : ndarray of float, shape (n_windows, n_leads, window_length)
+            Shapes, in the dtype of the windows.
         """
         offset, n_bins = self.offset_of(windows), len(self.offsets)
-        beyond = (offset < 0) | (offset == n_bins)
-        shapes = windows - self.offsets[np.where(beyond, 0, offset), np.newaxis]
+        is_beyond = (offset < 0) | (offset == n_bins)
+        shapes = windows - self.offsets[np.where(is_beyond, 0, offset), np.newaxis]
         gain = self.gain_of(shapes)
-        beyond |= gain == n_bins
+        beyond = is_beyond.any(axis=1) | (gain == n_bins)
         if beyond.any():
             first = windows[beyond][0]
             raise ValueError(
@@ -99,19 +115,20 @@ class GainShapeBins(NamedTuple):
                 f"and gains up to {self.gains[-1]:.3g}. Check the unit of X, or fit on "
                 "such a signal."
             )
-        shapes /= self.gains[gain, np.newaxis]
+        shapes /= self.gains[gain, np.newaxis, np.newaxis]
         return offset, gain, shapes.astype(windows.dtype, copy=False)
 
 
 def level_of(windows, norm):
-    """The offset of each window, before it is quantised."""
+    """The offset of each lead of windows, before it is quantised."""
     if norm == "range":
-        return windows.min(axis=1).astype(float)
-    return np.median(windows, axis=1).astype(float)
+        return windows.min(axis=-1).astype(float)
+    return np.median(windows, axis=-1).astype(float)
 
 
 def size_of(deviations, norm):
     """The gain of windows, before it is quantised; they are deviations from offsets."""
+    deviations = deviations.reshape(len(deviations), -1)
     if norm == "range":
         return deviations.max(axis=1).astype(float)
     # In rows, so that each sum has one order; scaled, so that no power overflows.
@@ -129,9 +146,9 @@ def nearest_bin(bins, edges, values):
     return nearest
 
 
-def split_tokens(tokens, ranges):
+def split_tokens(tokens, ranges, n_offsets):
     """Yield the offset, gain and shape tokens of windows, each counted from 0."""
-    parts = np.split(tokens, [1, 2], axis=1)
+    parts = np.split(tokens, [n_offsets, n_offsets + 1], axis=1)
     for part, (name, expected) in zip(parts, ranges.items(), strict=True):
         if part.min() < expected.start or part.max() >= expected.stop:
             raise ValueError(
@@ -162,8 +179,10 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
     signals of any gain and baseline. The shape is computed with the quantised offset
     and gain, so it compensates for their quantisation error.
 
-    Each lead of windows of several leads has its own offset, gain and shape tokens; one
-    tokenizer encodes the shapes of all leads.
+    Each lead of windows of several leads has its own offset, gain and shape tokens, and
+    one tokenizer encodes the shapes of all leads one by one. With ``leads="joint"``,
+    each lead has its own offset, and the window has one gain and one shape, which
+    `tokenizer` encodes with all its leads.
 
     Parameters
     ----------
@@ -186,6 +205,10 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
           the fourth root of the mean fourth power of the deviations from the offset.
           Baselines of shapes are then at 0. With `rate_weight`, the error is smaller
           than with "range" at the same entropy.
+
+    leads : {"separate", "joint"}, default="separate"
+        Whether leads are encoded one by one or together. It changes nothing for windows
+        of one lead.
 
     warm_start : bool, default=False
         Whether `fit` keeps the bins of the last `fit` and fits its `tokenizer_` again.
@@ -211,8 +234,8 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         Ranges of the ``"offset"``, ``"gain"`` and ``"shape"`` tokens. They do not
         overlap.
 
-    norm_ : str
-        The `norm` used in `fit`.
+    norm_, leads_ : str
+        The `norm` and `leads` used in `fit`.
 
     row_shape_ : tuple of int
         Shape of a window seen in `fit`.
@@ -261,13 +284,23 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         "tokenizer": [HasMethods(["fit", "transform", "inverse_transform"]), None],
         "n_bins": [Interval(Integral, 2, None, closed="left")],
         "norm": [StrOptions({"range", "l4"})],
+        "leads": [StrOptions({"separate", "joint"})],
         "warm_start": ["boolean"],
     }
 
-    def __init__(self, tokenizer=None, *, n_bins=256, norm="range", warm_start=False):
+    def __init__(
+        self,
+        tokenizer=None,
+        *,
+        n_bins=256,
+        norm="range",
+        leads="separate",
+        warm_start=False,
+    ):
         self.tokenizer = tokenizer
         self.n_bins = n_bins
         self.norm = norm
+        self.leads = leads
         self.warm_start = warm_start
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -309,7 +342,10 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
                 "to the tokenizer, call set_config(enable_metadata_routing=True)."
             )
         routing = metadata_routing.process_routing(self, "fit", **fit_params)
-        windows = self._windows_of_leads(X, reset=True)
+        X = validate_windows(self, X, reset=True)
+        if not continues:
+            self.leads_ = self.leads
+        windows = self._encoded_at_once(X)
         if continues:
             bins, tokenizer = self._bins(), self.tokenizer_
         else:
@@ -318,9 +354,9 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
                 bins = GainShapeBins.learned(windows, self.n_bins, self.norm)
             advice = "convert it to a larger unit."
             require_finite(np.append(bins.offsets, bins.gains), windows, advice)
-        _, _, shapes = bins.split(windows)
+        _, _, shapes = self._split(bins, windows)
         fit_params = routing["tokenizer"]["fit"]
-        if self.row_shape_[:-1]:  # one value for each lead of each window
+        if len(shapes) > len(X):  # one value for each lead of each window
             repeat = partial(np.repeat, repeats=self.row_shape_[0])
             fit_params = {name: repeat(value) for name, value in fit_params.items()}
         tokenizer.fit(shapes, None, **fit_params)  # a FrozenEstimator requires y
@@ -369,10 +405,24 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
                 self._n_shape_tokens = None  # has changed
         return self
 
-    def _windows_of_leads(self, X, *, reset=False):
-        """Checked windows of several leads as windows of one lead."""
-        X = validate_windows(self, X, reset=reset)
-        return X.reshape(-1, X.shape[-1])
+    def _shape_at_once(self):
+        """Shape of what is encoded at once: a lead, or a window with all its leads."""
+        # Files of older releases have no `leads_`.
+        is_joint = getattr(self, "leads_", "separate") == "joint"
+        return self.row_shape_ if is_joint else self.row_shape_[-1:]
+
+    def _n_offsets(self):
+        """Number of offsets of what is encoded at once."""
+        return math.prod(self._shape_at_once()[:-1])
+
+    def _encoded_at_once(self, X):
+        """Checked windows as (n, n_leads, window_length), of one lead or of all."""
+        return X.reshape(-1, self._n_offsets(), X.shape[-1])
+
+    def _split(self, bins, windows):
+        """Offsets, gains, and shapes as the tokenizer takes them."""
+        offset, gain, shapes = bins.split(windows)
+        return offset, gain, shapes.reshape(-1, *self._shape_at_once())
 
     def _unfitted_tokenizer(self):
         return make_tokenizer() if self.tokenizer is None else self.tokenizer
@@ -392,9 +442,10 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
         Returns
         -------
-        tokens : ndarray of int64, shape (n_windows, n_leads * (2 + n_shape_tokens))
+        tokens : ndarray of int64, shape (n_windows, n_leads * (2 + n_shape_tokens)) \
+                or (n_windows, n_leads + 1 + n_shape_tokens)
             Offset, gain and shape tokens, in their `token_ranges_`, of one lead after
-            the other.
+            the other; or the offsets of all leads, the gain and the shape.
 
         Raises
         ------
@@ -403,8 +454,8 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
             beyond the bins of offset and gain.
         """
         check_is_fitted(self)
-        windows = self._windows_of_leads(X)
-        offset, gain, shapes = self._bins().split(windows)
+        windows = self._encoded_at_once(validate_windows(self, X, reset=False))
+        offset, gain, shapes = self._split(self._bins(), windows)
         tokens, n_bins = shape_tokens(self.tokenizer_, shapes), len(self.offsets_)
         tokens = np.column_stack([offset, n_bins + gain, 2 * n_bins + tokens])
         return tokens.reshape(-1, self._tokens_per_window())
@@ -415,7 +466,8 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of int, shape (n_windows, n_leads * (2 + n_shape_tokens))
+        X : array-like of int, shape (n_windows, n_leads * (2 + n_shape_tokens)) or \
+                (n_windows, n_leads + 1 + n_shape_tokens)
             Tokens, as returned by `transform`.
 
         Returns
@@ -434,27 +486,34 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         """
         check_is_fitted(self)
         tokens = validate_tokens(X, self.n_tokens_, self._tokens_per_window())
-        # A row for each lead.
-        tokens = tokens.reshape(-1, 2 + self._count_shape_tokens())
-        offset, gain, shapes = split_tokens(tokens, self.token_ranges_)
+        tokens = tokens.reshape(-1, self._tokens_at_once())
+        parts = split_tokens(tokens, self.token_ranges_, self._n_offsets())
+        offset, gain, shapes = parts
         shapes = self.tokenizer_.inverse_transform(shapes)
-        windows = self.offsets_[offset] + self.gains_[gain] * shapes
+        shapes = shapes.reshape(-1, self._n_offsets(), self.row_shape_[-1])
+        windows = self.offsets_[offset][..., np.newaxis]
+        windows = windows + self.gains_[gain][..., np.newaxis] * shapes
         return windows.reshape(-1, *self.row_shape_)
 
+    def _tokens_at_once(self):
+        """Number of tokens of what is encoded at once."""
+        return self._n_offsets() + 1 + self._count_shape_tokens()
+
     def _tokens_per_window(self):
-        return math.prod(self.row_shape_[:-1]) * (2 + self._count_shape_tokens())
+        n_parts = math.prod(self.row_shape_) // math.prod(self._shape_at_once())
+        return n_parts * self._tokens_at_once()
 
     def _count_shape_tokens(self):
         """Number of tokens of a shape."""
         if self._n_shape_tokens is None:
-            flat = np.zeros((1, self.row_shape_[-1]))
+            flat = np.zeros((1, *self._shape_at_once()))
             self._n_shape_tokens = shape_tokens(self.tokenizer_, flat).shape[1]
         return self._n_shape_tokens
 
     def _resize(self, row_shape):
         """Take windows of another length; return the shape of their tokens."""
-        (self._n_shape_tokens,) = resize(self.tokenizer_, row_shape[-1:])
         self._set_row_shape(row_shape)
+        (self._n_shape_tokens,) = resize(self.tokenizer_, self._shape_at_once())
         return (self._tokens_per_window(),)
 
     def _token_starts(self):
@@ -464,8 +523,8 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
     def _clip_rates(self, X):
         """Share of the values of shapes that are clipped; see `clip_rates`."""
-        windows = self._windows_of_leads(X)
-        _, _, shapes = self._bins().split(windows)
+        windows = self._encoded_at_once(validate_windows(self, X, reset=False))
+        _, _, shapes = self._split(self._bins(), windows)
         return clip_rates(self.tokenizer_, shapes)
 
     def get_feature_names_out(self, input_features=None):
@@ -478,13 +537,17 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
         Returns
         -------
-        names : ndarray of str, shape (n_leads * (2 + n_shape_tokens),)
-            ``'offset'``, ``'gain'``, ``'shape0'``, ``'shape1'``, …; for several leads
-            ``'lead0_offset'``, …
+        names : ndarray of str, shape (n_tokens_per_window,)
+            ``'offset'``, ``'gain'``, ``'shape0'``, ``'shape1'``, …; for separate leads
+            ``'lead0_offset'``, ``'lead0_gain'``, …; for joint leads
+            ``'lead0_offset'``, ``'lead1_offset'``, …, ``'gain'``, ``'shape0'``, …
         """
         check_is_fitted(self)
         shapes = [f"shape{i}" for i in range(self._count_shape_tokens())]
-        names = names_by_lead(["offset", "gain", *shapes], self.row_shape_[:-1])
+        joint = self._shape_at_once()[:-1]
+        names = [*names_by_lead(["offset"], joint), "gain", *shapes]
+        if not joint:
+            names = names_by_lead(names, self.row_shape_[:-1])
         return feature_names(self, names, input_features)
 
     def get_metadata_routing(self):
@@ -506,6 +569,8 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         state = {name: getattr(self, name) for name in names}
         if leads:
             state["n_leads"] = leads
+        if self._shape_at_once()[:-1]:
+            state["leads"] = "joint"
         norm = self._bins().norm
         return state if norm == "range" else state | {"norm": norm}
 

@@ -13,14 +13,18 @@ from sktok._quantizers import (
 from sktok._resampling import Resampler
 from sktok._rows import LONGEST_WINDOW, require_int
 from sktok._scaling import AmplitudeScaler
-from sktok._steps import input_shape, resize, without_search
+from sktok._steps import input_shape, resize, take_leads, without_search
 from sktok._tokenizer import ConvAETokenizer
+from sktok.datasets._leads import lead_names
+
+_JOINT_LATENTS = 64  # of a block of several leads; with 96, the error is as large
 
 
 def make_tokenizer(
     block_size=10,
     n_tokens=256,
     *,
+    n_leads=1,
     rate_weight=0.0,
     fs=None,
     unit=None,
@@ -51,6 +55,12 @@ def make_tokenizer(
         Size of the vocabulary. A tuple gives a :class:`ResidualVectorQuantizer` with as
         many codes in each stage: each block is encoded as a token of each stage.
 
+    n_leads : int, default=1
+        Number of leads of a window that are encoded together, by
+        :class:`sktok.networks.MultiLeadAutoencoder`: each block holds a piece of all of
+        them. Several tokens for a block then pay, such as ``n_tokens=(1024,) * 8``
+        for blocks of 0.2 seconds of eight leads. With 1, leads are encoded one by one.
+
     rate_weight : float, default=0.0
         Cost of a bit, see :class:`VectorQuantizer`. With a weight, the vocabulary
         has the codes that are in use, and `n_tokens` at most. For compression, use
@@ -60,9 +70,12 @@ def make_tokenizer(
         Sampling rate of the windows in Hz. The tokenizer keeps it, and takes windows of
         another rate after ``set_params(resample__input_fs=500)``.
 
-    unit, lead : str or None, default=None
-        Unit and lead of the windows, which the tokenizer keeps, see
-        :class:`Resampler`. They require `fs`.
+    unit : str or None, default=None
+        Unit of the windows, which the tokenizer keeps, see :class:`Resampler`. It
+        requires `fs`.
+
+    lead : str, sequence of str or None, default=None
+        Lead of the windows, or names of several leads; as `unit`.
 
     max_steps : int or "auto", default="auto"
         Number of gradient steps; "auto" depends on the size of the data, as in
@@ -87,8 +100,8 @@ def make_tokenizer(
     sklearn.pipeline.Pipeline
         Encodes windows (n_windows, window_length) as tokens (n_windows, n_blocks), or
         (n_windows, n_blocks * n_stages), and windows of several leads (n_windows,
-        n_leads, window_length) as the tokens of one lead after the other;
-        ``inverse_transform`` decodes them.
+        n_leads, window_length) as the tokens of one lead after the other, or with
+        `n_leads` as those of one; ``inverse_transform`` decodes them.
 
     See Also
     --------
@@ -130,8 +143,15 @@ def make_tokenizer(
         random_state=random_state,
         verbose=verbose,
     )
+    segmenter = BlockSegmenter(block_size)
+    if n_leads != 1:
+        latent_dim = min(_JOINT_LATENTS, n_leads * block_size)
+        tokenizer.set_params(
+            network="multilead", n_leads=n_leads, latent_dim=latent_dim
+        )
+        segmenter.set_params(leads="joint")
     facts = {"fs": fs, "unit": unit, "lead": lead}
-    return _pipeline(block_size, tokenizer, **facts, memory=memory)
+    return _pipeline(segmenter, tokenizer, **facts, memory=memory)
 
 
 def make_paper_tokenizer(
@@ -234,15 +254,16 @@ def make_paper_tokenizer(
     )
     quantize = ("quantize", BinQuantizer(n_bins, limits=limits))
     facts = {"fs": fs, "unit": unit, "lead": lead}
-    return _pipeline(block_size, tokenizer, quantize, **facts, memory=memory)
+    segmenter = BlockSegmenter(block_size)
+    return _pipeline(segmenter, tokenizer, quantize, **facts, memory=memory)
 
 
-def _pipeline(block_size, tokenizer, *last_steps, fs, unit, lead, memory):
+def _pipeline(segmenter, tokenizer, *last_steps, fs, unit, lead, memory):
     from sklearn.pipeline import Pipeline  # slow to import
 
     steps = [
         ("scale", AmplitudeScaler()),
-        ("segment", BlockSegmenter(block_size)),
+        ("segment", segmenter),
         ("tokenize", tokenizer),
         *last_steps,
     ]
@@ -301,4 +322,49 @@ def with_window_length(tokenizer, window_length):
     check_is_fitted(tokenizer)
     *leads, _ = input_shape(tokenizer)
     resize(tokenizer, (*leads, window_length))
+    return tokenizer
+
+
+def with_leads(tokenizer, lead):
+    """Copy a fitted tokenizer of several leads for signals with other leads.
+
+    The leads that the tokenizer encodes stay the same, and its tokens keep their
+    meaning: `transform` finds them by their names, or derives them, and
+    `inverse_transform` returns the leads of the signal, in their order.
+
+    Parameters
+    ----------
+    tokenizer : Pipeline
+        Fitted, with a step :class:`LeadSelector`.
+
+    lead : sequence of str
+        Names of the leads of the windows, in order, such as ``ecg.lead[0]`` of a Bunch.
+
+    Returns
+    -------
+    Pipeline
+        A fitted copy.
+
+    Raises
+    ------
+    TypeError
+        If the tokenizer has no `LeadSelector`, or names are not strings.
+    ValueError
+        If a lead is missing and cannot be derived, on the way in or back.
+
+    See Also
+    --------
+    load_pretrained : Has the parameter `lead`.
+    with_window_length : Does this for windows of another length.
+
+    Examples
+    --------
+    >>> from sktok import load_pretrained, with_leads
+    >>> from sktok.datasets import TWELVE_LEADS
+    >>> tokenizer = load_pretrained("ecg12-40hz-v1")  # of eight independent leads
+    >>> tokenizer = with_leads(tokenizer, TWELVE_LEADS)
+    """
+    tokenizer = copy.deepcopy(without_search(tokenizer))
+    check_is_fitted(tokenizer)
+    take_leads(tokenizer, lead_names("lead", lead))
     return tokenizer

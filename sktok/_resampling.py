@@ -168,7 +168,8 @@ class Resampler(WindowTransformerMixin, Estimator):
         as_lead(self.lead)
         rate_ratio(self.input_fs, self.output_fs)
         X = validate_windows(self, X, reset=True)
-        self._check_leads(X.shape[1:-1])
+        self._leads_in_fit = X.shape[1:-1]
+        self._check_leads(self._leads_in_fit)
         return self
 
     @property
@@ -305,8 +306,14 @@ class Resampler(WindowTransformerMixin, Estimator):
         return _tensor_resampler(*outer, *inner), _tensor_resampler(*inner, *outer)
 
     def _fingerprint_state(self):
-        names = "output_fs_", "output_shape_"
-        return {name: getattr(self, name, None) for name in names}
+        state = {"output_fs_": None, "output_shape_": None}
+        if hasattr(self, "output_shape_"):
+            # After `with_leads` there are others, which change no token. Older files
+            # have no `_leads_in_fit`.
+            *leads, n_samples = self.output_shape_
+            shape = *getattr(self, "_leads_in_fit", leads), n_samples
+            state = {"output_fs_": self.output_fs_, "output_shape_": shape}
+        return state
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -103,12 +103,24 @@ def takes_windows(tokenizer):
 
 
 def signal_facts(tokenizer):
-    """What a tokenizer says of the signal that it transforms, see `Resampler`."""
-    steps = (step for step in walk(tokenizer) if hasattr(step, "input_fs"))
-    step = next(steps, None)
-    if step is None:
-        return SignalFacts()
-    return SignalFacts(as_python(step.input_fs), step.unit, as_lead(step.lead))
+    """What a tokenizer says of the signal: see `Resampler` and `LeadSelector`."""
+    facts, steps = SignalFacts(), list(walk(tokenizer))
+    for step in [step for step in steps if hasattr(step, "input_fs")][:1]:
+        facts = SignalFacts(as_python(step.input_fs), step.unit, as_lead(step.lead))
+    for step in [step for step in steps if hasattr(step, "input_leads_")][:1]:
+        facts = facts._replace(lead=as_lead(step.input_leads_))
+    return facts
+
+
+def selects_leads(tokenizer):
+    """Whether a tokenizer finds its leads by their names, see `LeadSelector`."""
+    return any(hasattr(step, "input_leads_") for step in walk(tokenizer))
+
+
+def default_channel(tokenizer):
+    """The leads of a file for a tokenizer: those that it names, or the first one."""
+    lead = signal_facts(tokenizer).lead
+    return list(lead) if isinstance(lead, tuple) else 0
 
 
 def as_lead(lead):
@@ -156,12 +168,18 @@ def reconcile(tokenizer, facts):
         "unit": "convert the signal",
         "lead": "choose this lead, or fit a tokenizer without lead= for any lead",
     }
+    if isinstance(expected.lead, tuple):
+        remedies["lead"] = (
+            "choose these leads when the signal is loaded (channel=), or let a "
+            "LeadSelector in the tokenizer find them (sktok.with_leads)"
+        )
     factor = conversion(facts.unit, expected.unit)
     if factor is not None:
         facts = facts._replace(unit=expected.unit)
     for name, remedy in remedies.items():
         found, wanted = getattr(facts, name), getattr(expected, name)
         is_same = found == wanted or (name == "fs" and _is_same_rate(found, wanted))
+        is_same |= name == "lead" and _are_same_names(found, wanted)
         if None not in (found, wanted) and not is_same:
             raise ValueError(
                 f"The signal has {name}={found!r}, but the tokenizer was fitted to "
@@ -169,6 +187,13 @@ def reconcile(tokenizer, facts):
             )
     known = (b if a is None else a for a, b in zip(facts, expected, strict=True))
     return SignalFacts(*known), 1.0 if factor is None else factor
+
+
+def _are_same_names(found, wanted):
+    """Whether leads have the same names, in upper or lower case."""
+    pairs = [names if isinstance(names, tuple) else (names,) for names in (found, wanted)]
+    found, wanted = ([str(name).casefold() for name in names] for names in pairs)
+    return found == wanted
 
 
 def _rate_remedy(tokenizer, fs):
@@ -229,6 +254,18 @@ def resize(tokenizer, row_shape):
                 "tokenizer to windows of another length."
             )
     return row_shape
+
+
+def take_leads(tokenizer, names):
+    """Let a fitted tokenizer with a `LeadSelector` take other leads, in place."""
+    selectors = [step for step in walk(tokenizer) if hasattr(step, "_take_leads")]
+    if len(selectors) != 1:
+        raise TypeError(
+            f"{type(tokenizer).__name__} has {len(selectors)} steps LeadSelector, "
+            "expected one: it says which leads the tokenizer encodes."
+        )
+    selectors[0]._take_leads(names)
+    resize(tokenizer, (len(names), input_shape(tokenizer)[-1]))
 
 
 def clip_rates(tokenizer, X):

@@ -58,12 +58,19 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
     Parameters
     ----------
-    network : {"contextual", "dimreduction"} or callable, default="contextual"
+    network : {"contextual", "dimreduction", "multilead"} or callable, \
+            default="contextual"
         The autoencoder: :class:`sktok.networks.ContextualAutoencoder`, which reads a
         block together with its neighbours; the paper's Table 1,
         :class:`sktok.networks.DimReduction`, which expects a signal scaled to [0, 1];
-        or a callable ``(block_size, latent_dim) -> torch.nn.Module`` that follows the
-        protocol of :mod:`sktok.networks`.
+        :class:`sktok.networks.MultiLeadAutoencoder` ("multilead"), for blocks of
+        several leads; or a callable ``(block_size, latent_dim) -> torch.nn.Module``
+        that follows the protocol of :mod:`sktok.networks`.
+
+    n_leads : int, default=1
+        Number of leads in a block, for those of :class:`BlockSegmenter` with
+        ``leads="joint"``. Variations of the tempo (`augment`), and the network
+        "multilead", depend on it.
 
     latent_dim : int or "auto", default="auto"
         Number of latents of a block. "auto" is the number that the quantiser asks for:
@@ -238,6 +245,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
 
     _parameter_constraints: dict = {
         "network": [str, callable],
+        "n_leads": [_COUNT],
         "latent_dim": [_COUNT, _AUTO],
         "quantizer": [BaseQuantizer, None],
         "max_steps": [_COUNT, _AUTO],
@@ -264,6 +272,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         self,
         network="contextual",
         *,
+        n_leads=1,
         latent_dim="auto",
         quantizer=None,
         max_steps="auto",
@@ -281,6 +290,7 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         verbose=0,
     ):
         self.network = network
+        self.n_leads = n_leads
         self.latent_dim = latent_dim
         self.quantizer = quantizer
         self.max_steps = max_steps

@@ -30,6 +30,8 @@ have
 ``limits``
     tuple (low, high) that no latent exceeds, or None. A class with a keyword `limits`
     says so by ``bounds_latents = True``; it then gets the limits of the quantiser
+``reads_leads``
+    True for a class with a keyword `n_leads`, the number of leads in a block
 ``output_limits``
     tuple (low, high) that no restored sample exceeds
 ``min_batch_blocks``
@@ -67,7 +69,7 @@ from sktok._torch.sums import (
     with_ones,
 )
 
-__all__ = ["ContextualAutoencoder", "DimReduction"]
+__all__ = ["ContextualAutoencoder", "DimReduction", "MultiLeadAutoencoder"]
 
 _SAMPLES_AT_ONCE = 2**20
 _TINY = 1e-30  # keeps a constant signal from a division by zero
@@ -75,96 +77,16 @@ _NORM_EPS = 1e-5
 _DEVIATIONS = 3.0  # standard deviations of bounded latents within the limits, at first
 
 
-class ContextualAutoencoder(nn.Module):
-    """An autoencoder that reads and restores each block together with its neighbours.
-
-    The encoder projects a block on the principal components of all blocks, and a stack
-    of residual convolutions over the block axis adds to that. The decoder has the same
-    structure. The last layer of each stack starts at zero, so the untrained network is
-    linear, except for the tanh that bounds latents.
-
-    Parameters
-    ----------
-    block_size : int
-        Number of samples in a block.
-
-    latent_dim : int
-        Number of latents of a block.
-
-    limits : tuple (low, high) or None, default=None
-        Limits that no latent exceeds, for a quantiser with bins between them. `None`
-        leaves latents unbounded.
-
-    width : int, default=64
-        Number of channels, a multiple of 16.
-
-    encoder_radii : tuple of int, default=(2, 2, 2, 2)
-        Number of blocks to either side that each convolution of the encoder reads; at
-        least one layer.
-
-    decoder_radii : tuple of int, default=(1, 1, 1)
-        Number of blocks to either side that each convolution of the decoder reads; at
-        least one layer.
-
-    Attributes
-    ----------
-    encoder_radius : int
-        Number of blocks to either side that the latents of a block depend on.
-
-    context_radius : int
-        Number of blocks to either side that a restored block depends on.
-
-    See Also
-    --------
-    DimReduction : The paper's network, which restores each block separately.
-    sktok.ConvAETokenizer : Trains it.
-
-    References
-    ----------
-    D. So et al., "Primer: searching for efficient transformers for language modeling",
-    NeurIPS 2021 (squared ReLU).
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sktok.networks import ContextualAutoencoder
-    >>> network = ContextualAutoencoder(block_size=10, latent_dim=1, limits=(-1, 1))
-    >>> blocks = torch.rand(4, 25, 10)  # windows, blocks, block_size
-    >>> network.initialize(blocks)
-    >>> latents = network.encode(blocks)
-    >>> latents.shape, network.decode(latents).shape
-    (torch.Size([4, 25, 1]), torch.Size([4, 25, 10]))
-    """
+class _ResidualAutoencoder(nn.Module):
+    """An encoder and a decoder that add to a linear map of each block."""
 
     batch_invariant = True
     bounds_latents = True
     parallel_training = True  # every sum over a batch has a fixed order
 
-    def __init__(
-        self,
-        block_size,
-        latent_dim,
-        *,
-        limits=None,
-        width=64,
-        encoder_radii=(2, 2, 2, 2),
-        decoder_radii=(1, 1, 1),
-    ):
+    def __init__(self, encoder, decoder, limits):
         super().__init__()
-        # Keywords that build a network of the same shape.
-        self.arguments = {
-            "block_size": block_size,
-            "latent_dim": latent_dim,
-            "limits": limits,
-            "width": width,
-            "encoder_radii": tuple(encoder_radii),
-            "decoder_radii": tuple(decoder_radii),
-        }
-        self.encoder = ResidualStack(block_size, latent_dim, width, encoder_radii)
-        self.decoder = ResidualStack(latent_dim, block_size, width, decoder_radii)
-        self.encoder_radius = sum(encoder_radii)
-        self.context_radius = sum(decoder_radii)
-        self.limits = limits
+        self.encoder, self.decoder, self.limits = encoder, decoder, limits
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
 
@@ -192,8 +114,10 @@ class ContextualAutoencoder(nn.Module):
         if self.limits is not None:  # each latent then spans the limits
             scale = _DEVIATIONS * power.flip(0)[: axes.shape[1]].clamp(min=_TINY).sqrt()
         with torch.no_grad():
-            self.encoder.linear.weight[: axes.shape[1]] = (axes / scale).T
-            self.decoder.linear.weight[:, : axes.shape[1]] = axes * scale
+            # Other columns and rows are features, which start without effect.
+            n_samples, n_axes = axes.shape
+            self.encoder.linear.weight[:n_axes, :n_samples] = (axes / scale).T
+            self.decoder.linear.weight[:n_samples, :n_axes] = axes * scale
 
     def for_inference(self):
         """Return a network that is faster and not trained.
@@ -202,13 +126,13 @@ class ContextualAutoencoder(nn.Module):
 
         Returns
         -------
-        ContextualAutoencoder
+        torch.nn.Module
             A network with equal output.
         """
         faster = copy.deepcopy(self).requires_grad_(False)
-        for stack in (faster.encoder, faster.decoder):
-            if isinstance(stack, ResidualStack):  # a subclass may have others
-                stack.frozen = stack.weights()
+        for part in faster.modules():
+            if isinstance(part, ResidualStack):
+                part.frozen = part.weights()
         return faster
 
     def encode(self, x):
@@ -251,6 +175,260 @@ class ContextualAutoencoder(nn.Module):
             low, high = self.limits
             z = (z - (low + high) / 2) / ((high - low) / 2)
         return self.decoder(z) * self.scale + self.mean
+
+
+class ContextualAutoencoder(_ResidualAutoencoder):
+    """An autoencoder that reads and restores each block together with its neighbours.
+
+    The encoder projects a block on the principal components of all blocks, and a stack
+    of residual convolutions over the block axis adds to that. The decoder has the same
+    structure. The last layer of each stack starts at zero, so the untrained network is
+    linear, except for the tanh that bounds latents.
+
+    Parameters
+    ----------
+    block_size : int
+        Number of samples in a block.
+
+    latent_dim : int
+        Number of latents of a block.
+
+    limits : tuple (low, high) or None, default=None
+        Limits that no latent exceeds, for a quantiser with bins between them. `None`
+        leaves latents unbounded.
+
+    width : int, default=64
+        Number of channels, a multiple of 16.
+
+    encoder_radii : tuple of int, default=(2, 2, 2, 2)
+        Number of blocks to either side that each convolution of the encoder reads; at
+        least one layer.
+
+    decoder_radii : tuple of int, default=(1, 1, 1)
+        Number of blocks to either side that each convolution of the decoder reads; at
+        least one layer.
+
+    Attributes
+    ----------
+    encoder_radius : int
+        Number of blocks to either side that the latents of a block depend on.
+
+    context_radius : int
+        Number of blocks to either side that a restored block depends on.
+
+    See Also
+    --------
+    DimReduction : The paper's network, which restores each block separately.
+    MultiLeadAutoencoder : Reads blocks of several leads.
+    sktok.ConvAETokenizer : Trains it.
+
+    References
+    ----------
+    D. So et al., "Primer: searching for efficient transformers for language modeling",
+    NeurIPS 2021 (squared ReLU).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sktok.networks import ContextualAutoencoder
+    >>> network = ContextualAutoencoder(block_size=10, latent_dim=1, limits=(-1, 1))
+    >>> blocks = torch.rand(4, 25, 10)  # windows, blocks, block_size
+    >>> network.initialize(blocks)
+    >>> latents = network.encode(blocks)
+    >>> latents.shape, network.decode(latents).shape
+    (torch.Size([4, 25, 1]), torch.Size([4, 25, 10]))
+    """
+
+    def __init__(
+        self,
+        block_size,
+        latent_dim,
+        *,
+        limits=None,
+        width=64,
+        encoder_radii=(2, 2, 2, 2),
+        decoder_radii=(1, 1, 1),
+    ):
+        super().__init__(
+            ResidualStack(block_size, latent_dim, width, encoder_radii),
+            ResidualStack(latent_dim, block_size, width, decoder_radii),
+            limits,
+        )
+        # Keywords that build a network of the same shape.
+        self.arguments = {
+            "block_size": block_size,
+            "latent_dim": latent_dim,
+            "limits": limits,
+            "width": width,
+            "encoder_radii": tuple(encoder_radii),
+            "decoder_radii": tuple(decoder_radii),
+        }
+        self.encoder_radius = sum(encoder_radii)
+        self.context_radius = sum(decoder_radii)
+
+
+class MultiLeadAutoencoder(_ResidualAutoencoder):
+    """An autoencoder over blocks that hold the samples of several leads.
+
+    A stack with the same weights for all leads reads each lead, and the encoder mixes
+    what it finds with the samples of all leads. The decoder restores all leads, and a
+    stack with the same weights for all leads refines each. The cost is proportional to
+    the number of leads. The untrained network is linear: it projects on the principal
+    components of samples and leads together.
+
+    Parameters
+    ----------
+    block_size : int
+        Number of samples in a block, of all leads, one lead after the other.
+
+    latent_dim : int
+        Number of latents of a block.
+
+    n_leads : int
+        Number of leads in a block.
+
+    limits : tuple (low, high) or None, default=None
+        As in :class:`ContextualAutoencoder`.
+
+    width : int, default=128
+        Number of channels of all leads together, a multiple of 16.
+
+    lead_width : int, default=48
+        Number of channels of each lead, a multiple of 16.
+
+    encoder_radii, decoder_radii : tuple of int, default=(2, 2, 2, 2) and (1, 1, 1)
+        Number of blocks to either side that each convolution over all leads reads.
+
+    lead_encoder_radii, lead_decoder_radii : tuple of int, default=(2, 2) and (1, 1)
+        The same for the convolutions over each lead.
+
+    Attributes
+    ----------
+    encoder_radius : int
+        Number of blocks to either side that the latents of a block depend on.
+
+    context_radius : int
+        Number of blocks to either side that a restored block depends on.
+
+    See Also
+    --------
+    ContextualAutoencoder : Has no part for each lead.
+    sktok.ConvAETokenizer : Trains it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sktok.networks import MultiLeadAutoencoder
+    >>> network = MultiLeadAutoencoder(8 * 25, latent_dim=48, n_leads=8)
+    >>> blocks = torch.rand(4, 20, 8 * 25)  # windows, blocks, samples of all leads
+    >>> network.initialize(blocks)
+    >>> latents = network.encode(blocks)
+    >>> latents.shape, network.decode(latents).shape
+    (torch.Size([4, 20, 48]), torch.Size([4, 20, 200]))
+    """
+
+    reads_leads = True
+
+    def __init__(
+        self,
+        block_size,
+        latent_dim,
+        *,
+        n_leads,
+        limits=None,
+        width=128,
+        lead_width=48,
+        encoder_radii=(2, 2, 2, 2),
+        decoder_radii=(1, 1, 1),
+        lead_encoder_radii=(2, 2),
+        lead_decoder_radii=(1, 1),
+    ):
+        n_samples, n_features = block_size // n_leads, n_leads * lead_width
+        n_all = block_size + n_features
+        super().__init__(
+            _LeadEncoder(
+                n_leads,
+                ResidualStack(n_samples, lead_width, lead_width, lead_encoder_radii),
+                ResidualStack(n_all, latent_dim, width, encoder_radii),
+            ),
+            _LeadDecoder(
+                n_leads,
+                ResidualStack(latent_dim, n_all, width, decoder_radii),
+                ResidualStack(
+                    n_samples + lead_width, n_samples, lead_width, lead_decoder_radii
+                ),
+            ),
+            limits,
+        )
+        self.arguments = {
+            "block_size": block_size,
+            "latent_dim": latent_dim,
+            "n_leads": n_leads,
+            "limits": limits,
+            "width": width,
+            "lead_width": lead_width,
+            "encoder_radii": tuple(encoder_radii),
+            "decoder_radii": tuple(decoder_radii),
+            "lead_encoder_radii": tuple(lead_encoder_radii),
+            "lead_decoder_radii": tuple(lead_decoder_radii),
+        }
+        self.encoder_radius = sum(lead_encoder_radii) + sum(encoder_radii)
+        self.context_radius = sum(decoder_radii) + sum(lead_decoder_radii)
+
+
+class _LeadEncoder(nn.Module):
+    """Features of each lead, by `read`, and latents of all leads, by `mix`."""
+
+    def __init__(self, n_leads, read, mix):
+        super().__init__()
+        self.n_leads, self.read, self.mix = n_leads, read, mix
+        # At zero, as `ResidualStack` leaves them, features would get no gradient.
+        _spread(read.project.weight)
+
+    @property
+    def linear(self):
+        return self.mix.linear
+
+    def forward(self, x):
+        features = together(self.read(apart(x, self.n_leads)), self.n_leads)
+        return self.mix(torch.cat([x, features], dim=-1))
+
+
+class _LeadDecoder(nn.Module):
+    """All leads from latents, by `split`, and a correction of each, by `refine`."""
+
+    def __init__(self, n_leads, split, refine):
+        super().__init__()
+        self.n_leads, self.split, self.refine = n_leads, split, refine
+        self.block_size = n_leads * refine.linear.out_features
+        _spread(split.project.weight[self.block_size :])
+
+    @property
+    def linear(self):
+        return self.split.linear
+
+    def forward(self, z):
+        n_leads, n_samples = self.n_leads, self.block_size
+        restored = self.split(z)
+        parts = restored[..., :n_samples], restored[..., n_samples:]
+        each = torch.cat([apart(part, n_leads) for part in parts], dim=-1)
+        return parts[0] + together(self.refine(each), n_leads)
+
+
+def apart(x, n_leads):
+    """Blocks of all leads as blocks of each: (windows * leads, blocks, …)."""
+    return x.unflatten(2, (n_leads, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def together(x, n_leads):
+    """Inverse of `apart`."""
+    return x.unflatten(0, (-1, n_leads)).transpose(1, 2).flatten(2)
+
+
+def _spread(weight):
+    """Draw weights, in place; see `_Linear` for those without values."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
 
 
 class ResidualStack(nn.Module):
@@ -591,7 +769,11 @@ class _FoldedEncoder(nn.Module):
 
 
 # The parameter `network` of ConvAETokenizer, pickles and safe files know these.
-NETWORKS = {"contextual": ContextualAutoencoder, "dimreduction": DimReduction}
+NETWORKS = {
+    "contextual": ContextualAutoencoder,
+    "dimreduction": DimReduction,
+    "multilead": MultiLeadAutoencoder,
+}
 _CLASSES = {network.__name__: network for network in NETWORKS.values()}
 # Names in files of format 1.
 _FORMAT_1 = {"encoder_reaches": "encoder_radii", "decoder_reaches": "decoder_radii"}

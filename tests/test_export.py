@@ -27,6 +27,7 @@ from sktok import (
     BlockSegmenter,
     ConvAETokenizer,
     GainShapeTokenizer,
+    LeadSelector,
     Resampler,
     ResidualVectorQuantizer,
     VectorQuantizer,
@@ -316,9 +317,36 @@ def test_tokens_of_offset_and_gain_are_exact(n_leads, windows, tmp_path):
     restored = run(tmp_path / "tokenizer" / "decoder.onnx", found)
     assert_restored(tokenizer, found, restored)
     bins, shapes = np.split(found.reshape(-1, 12), [2], axis=1)
-    offset, gain, expected = tokenizer._bins().split(X.reshape(-1, 250))
-    np.testing.assert_array_equal(bins, np.stack([offset, 256 + gain], axis=1))
+    offset, gain, expected = tokenizer._bins().split(X.reshape(-1, 1, 250))
+    np.testing.assert_array_equal(bins, np.column_stack([offset, 256 + gain]))
+    expected = expected.reshape(-1, 250)
     assert_equal_but_for_ties(tokenizer.tokenizer_, expected, shapes - 512)
+
+
+@pytest.mark.parametrize("norm", ["range", "l4"])
+def test_joint_tokens_of_chosen_leads(norm, windows, tmp_path):
+    X = windows.reshape(-1, 3, 250)
+    shapes = make_pipeline(
+        BlockSegmenter(25, leads="joint"),
+        ConvAETokenizer(
+            "multilead",
+            n_leads=3,
+            latent_dim=8,
+            quantizer=ResidualVectorQuantizer(8, 2),
+            max_steps=5,
+            random_state=0,
+        ),
+    )
+    tokenizer = make_pipeline(
+        LeadSelector(["V1", "III", "II"], ["I", "II", "V1"]),
+        GainShapeTokenizer(shapes, norm=norm, leads="joint"),
+    ).fit(X)
+    to_onnx(tokenizer, tmp_path / "tokenizer")
+    found = run(tmp_path / "tokenizer" / "encoder.onnx", X)
+    assert found.shape == (len(X), 3 + 1 + 20)
+    restored = run(tmp_path / "tokenizer" / "decoder.onnx", found)
+    assert_restored(tokenizer, found, restored)
+    assert (found != tokenizer.transform(X)).mean() < 1e-3
 
 
 @pytest.mark.parametrize("length", [249, 250])

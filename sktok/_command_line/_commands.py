@@ -15,14 +15,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sktok import __version__, make_tokenizer
+from sktok import __version__, make_tokenizer, with_leads
 from sktok._command_line._facts import as_lines, corpus_facts, tokenizer_facts
 from sktok._files import parse_json, whole_file, whole_folder
 from sktok._pretrained import list_pretrained, load_pretrained, path_of
 from sktok._steps import (
     SignalFacts,
+    default_channel,
     reconcile,
     require_unit_kept,
+    selects_leads,
     signal_facts,
     walk,
     window_shape,
@@ -36,7 +38,7 @@ from sktok.corpus._reader import is_lead, read_record, require_whole
 from sktok.corpus._vocabulary import to_signal
 from sktok.datasets import split_patients
 from sktok.datasets._leads import distinct_names
-from sktok.datasets._loaders import find_records, load_any
+from sktok.datasets._loaders import find_records, leads_of, load_any
 from sktok.datasets._wfdb import LONGEST_GAPS
 from sktok.metrics import describe, prd
 from sktok.persistence import load, save
@@ -339,8 +341,10 @@ def _load_records(arguments, records, *, leads="rows", **lengths):
 
 def _channel(arguments):
     """The lead as it is, or several as a list."""
-    channel = arguments.channel or [0]
-    return channel if len(channel) > 1 else channel[0]
+    channel = arguments.channel
+    if channel is None:
+        return 0
+    return channel[0] if isinstance(channel, list) and len(channel) == 1 else channel
 
 
 def _read_patients(path, records):
@@ -411,10 +415,17 @@ def _name_of_lead(channel):
 
 def _tokenizer_for_records(path, arguments):
     """Load a tokenizer; if it is pretrained, records are resampled for it."""
-    if not _is_pretrained(path):
-        return _load_tokenizer(path)
-    tokenizer = load_pretrained(str(path), fs=arguments.fs)
-    arguments.fs = signal_facts(tokenizer).fs
+    if _is_pretrained(path):
+        tokenizer = load_pretrained(str(path), fs=arguments.fs)
+        arguments.fs = signal_facts(tokenizer).fs
+    else:
+        tokenizer = _load_tokenizer(path)
+    if arguments.channel is None:
+        arguments.channel = default_channel(tokenizer)
+    elif selects_leads(tokenizer):
+        first = next(path for _, path in find_records(arguments.records))
+        arguments.channel = leads_of(first, _channel(arguments))
+        tokenizer = with_leads(tokenizer, arguments.channel)
     return tokenizer
 
 

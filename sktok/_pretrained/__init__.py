@@ -1,8 +1,9 @@
-"""Tokenizers that were trained on 2,885 patients, in files of the package.
+"""Tokenizers that were trained on thousands of patients, in files of the package.
 
-They encode one lead of ECG, any lead of any device, in millivolts. The page "Pretrained
-tokenizers" of the documentation has their data, licences, figures and limits. A name
-never changes its tokens: a better tokenizer gets a new name.
+They encode one lead of ECG, any lead of any device, or all leads of an ECG together, in
+millivolts. The pages "Pretrained tokenizers" and "Twelve leads" of the documentation
+have their data, licences, figures and limits. A name never changes its tokens: a better
+tokenizer gets a new name.
 
 The files are those of :func:`sktok.persistence.save`, and their checksums are compared.
 """
@@ -18,10 +19,17 @@ from pathlib import Path
 import numpy as np
 
 from sktok._rows import LONGEST_WINDOW, require_fs, require_int
-from sktok._steps import first_step, resize
+from sktok._steps import (
+    as_lead,
+    first_step,
+    input_shape,
+    resize,
+    selects_leads,
+    take_leads,
+)
+from sktok.datasets._leads import lead_names
 
 _FOLDER = Path(__file__).parent
-_DEFAULT_SECONDS = 2
 _LEAST_SECONDS = 1  # shorter windows have a larger error
 
 
@@ -47,12 +55,13 @@ def list_pretrained():
     return sorted(_checksums())
 
 
-def load_pretrained(name, *, fs=None, window_length=None):
+def load_pretrained(name, *, fs=None, lead=None, window_length=None):
     """Load a tokenizer that was trained before, without a network connection.
 
     The steps are ``resample`` (:class:`Resampler`), for windows of any rate, and
-    ``gain_shape`` (:class:`GainShapeTokenizer`), for any gain and baseline. Windows are
-    in mV, and so is what `inverse_transform` returns.
+    ``gain_shape`` (:class:`GainShapeTokenizer`), for any gain and baseline. Those of
+    all leads of an ECG, ``ecg12-…``, have ``leads`` (:class:`LeadSelector`) between
+    them. Windows are in mV, and so is what `inverse_transform` returns.
 
     Parameters
     ----------
@@ -62,22 +71,30 @@ def load_pretrained(name, *, fs=None, window_length=None):
     fs : float or None, default=None
         Sampling rate of the windows in Hz. `None` is that of the tokenizer, 250.
 
+    lead : sequence of str or None, default=None
+        Names of the leads of the windows, in order, such as ``ecg.lead[0]`` of a Bunch,
+        for a tokenizer of all leads. `None` is I, II and V1 to V6, which determine
+        III, aVR, aVL and aVF.
+
     window_length : int or None, default=None
-        Number of samples in a window, at the rate `fs`: a second or more. `None` is two
-        seconds, as in training.
+        Number of samples in a window, at the rate `fs`: a second or more. `None` is
+        two seconds, or ten for all leads.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Fitted. Windows of several leads (n_windows, n_leads, window_length) need a
-        copy that was fitted to them: tokenize each lead by itself, as `load_wfdb` with
-        ``leads="rows"`` gives them.
+        Fitted to windows (n_windows, window_length) of any lead or, ``ecg12-…``, to
+        windows (n_windows, n_leads, window_length). Several leads for a tokenizer of
+        one lead are rows, as `load_wfdb` with ``leads="rows"`` gives them.
 
     Raises
     ------
+    TypeError
+        If `lead` is no sequence of names.
     ValueError
-        If there is no such tokenizer, its file is damaged, the rate is out of range or
-        windows are shorter than a second.
+        If there is no such tokenizer, its file is damaged, the rate is out of range,
+        windows are shorter than a second, a lead is missing and cannot be derived, or
+        leads are named for a tokenizer of one lead.
 
     See Also
     --------
@@ -124,10 +141,19 @@ def load_pretrained(name, *, fs=None, window_length=None):
     fs = require_fs(fs) or resampler.output_fs_
     resampler.set_params(input_fs=fs)
     if window_length is None:
-        window_length = round(_DEFAULT_SECONDS * fs)
+        window_length = round(resampler.duration_ * fs)
     least = math.ceil(_LEAST_SECONDS * fs)
     require_int("window_length", window_length, least, LONGEST_WINDOW)
-    resize(tokenizer, (window_length,))
+    if lead is not None:
+        if not selects_leads(tokenizer):
+            raise ValueError(
+                f"{name} encodes any lead by itself, expected no lead={lead!r}: leave "
+                "it out, and load signals with leads='rows'; or choose a tokenizer of "
+                "all leads, ecg12-…."
+            )
+        take_leads(tokenizer, lead_names("lead", as_lead(lead)))
+    *n_leads, _ = input_shape(tokenizer)
+    resize(tokenizer, (*n_leads, window_length))
     return tokenizer
 
 

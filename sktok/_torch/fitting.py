@@ -137,7 +137,8 @@ def _class_attribute(factory, name, default):
 
 def settings_for(tokenizer, n_windows, n_blocks, block_size, *, is_stream=False):
     """The parameters of training, with "auto" replaced by numbers."""
-    is_short = block_size < _SHORT_BLOCK
+    n_leads = int(tokenizer.n_leads)
+    is_short = block_size // n_leads < _SHORT_BLOCK
     factory = _factory_of(tokenizer.network)
     auto = {
         "max_steps": _MOST_STEPS if is_stream else n_steps_for(n_windows * n_blocks),
@@ -147,7 +148,8 @@ def settings_for(tokenizer, n_windows, n_blocks, block_size, *, is_stream=False)
         **_class_attribute(factory, "training_defaults", {}),
     }
     given = {name: as_python(getattr(tokenizer, name)) for name in auto}
-    return auto | {name: v for name, v in given.items() if v != "auto"}
+    given = {name: value for name, value in given.items() if value != "auto"}
+    return auto | given | {"n_leads": n_leads}
 
 
 def n_steps_for(n_blocks):
@@ -162,6 +164,7 @@ def n_steps_for(n_blocks):
 def start_network(tokenizer, windows, seed):
     """The network to train, and its number of latents for a block."""
     block_size, quantizer = windows.shape[2], tokenizer.quantizer
+    require_leads(block_size, int(tokenizer.n_leads))
     latent_dim, limits = 1, None
     if quantizer is not None:
         latent_dim = quantizer.latent_dim_for(block_size)
@@ -169,7 +172,10 @@ def start_network(tokenizer, windows, seed):
     if tokenizer.latent_dim != "auto":
         latent_dim = int(tokenizer.latent_dim)
     with seeded(seed):
-        network = build_network(tokenizer.network, block_size, latent_dim, limits)
+        n_leads = int(tokenizer.n_leads)
+        network = build_network(
+            tokenizer.network, block_size, latent_dim, limits, n_leads
+        )
     earlier = getattr(tokenizer, "network_", None)
     if earlier is not None:
         check_same_kind(network, earlier)
@@ -181,12 +187,24 @@ def start_network(tokenizer, windows, seed):
     return network, latent_dim
 
 
-def build_network(network, block_size, latent_dim, limits):
+def require_leads(block_size, n_leads):
+    """Raise unless a block can hold the samples of some leads."""
+    if block_size % n_leads:
+        raise ValueError(
+            f"n_leads={n_leads} does not divide block_size={block_size}, the number of "
+            "values in a block: give the number of leads in it, as from "
+            "BlockSegmenter(leads='joint')."
+        )
+
+
+def build_network(network, block_size, latent_dim, limits, n_leads):
     """The module that the parameter `network` names."""
-    factory = _factory_of(network)
-    takes_limits = _class_attribute(factory, "bounds_latents", False)
-    bounds = {"limits": limits} if takes_limits else {}
-    built = factory(block_size, latent_dim, **bounds)
+    factory, keywords = _factory_of(network), {}
+    if _class_attribute(factory, "bounds_latents", False):
+        keywords["limits"] = limits
+    if _class_attribute(factory, "reads_leads", False):
+        keywords["n_leads"] = n_leads
+    built = factory(block_size, latent_dim, **keywords)
     if not (hasattr(built, "encode") and hasattr(built, "decode")):
         raise ValueError(
             f"network returns a {type(built).__name__} without the methods encode and "

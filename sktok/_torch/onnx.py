@@ -6,7 +6,6 @@ Each module computes in float32 what a fitted estimator computes: `forward` is i
 """
 
 import logging
-import math
 import warnings
 from contextlib import contextmanager
 
@@ -85,7 +84,10 @@ class _GainShape(nn.Module):
     def __init__(self, tokenizer):
         super().__init__()
         self.row_shape = tokenizer.row_shape_
-        self.tokens_per_lead = 2 + tokenizer._count_shape_tokens()
+        self.shape_at_once = tokenizer._shape_at_once()
+        self.n_offsets = tokenizer._n_offsets()
+        self.tokens_at_once = tokenizer._tokens_at_once()
+        self.tokens_per_window = tokenizer._tokens_per_window()
         self.tokenizer = module_of(tokenizer.tokenizer_, "tokenizer")
         bins = tokenizer._bins()
         self.n_bins = len(bins.offsets)
@@ -93,45 +95,52 @@ class _GainShape(nn.Module):
         self.split = self.split_l4 if bins.norm == "l4" else self.split_range
 
     def forward(self, x):
-        windows = x.reshape(-1, self.row_shape[-1]).double()  # a row for each lead
+        # (n, n_leads, window_length), of one lead or of all
+        windows = x.reshape(-1, self.n_offsets, self.row_shape[-1]).double()
         offset, gain, shapes = self.split(windows)
-        shapes = self.tokenizer(shapes.float())
-        bins = torch.stack([offset, self.n_bins + gain], dim=1)
+        shapes = self.tokenizer(shapes.float().reshape(-1, *self.shape_at_once))
+        bins = torch.cat([offset, self.n_bins + gain[:, None]], dim=1)
         tokens = torch.cat([bins, 2 * self.n_bins + shapes], dim=1)
-        n_leads = math.prod(self.row_shape[:-1])
-        return tokens.reshape(-1, n_leads * self.tokens_per_lead)
+        return tokens.reshape(-1, self.tokens_per_window)
 
     def split_range(self, windows):
         """Indices of offset and gain, and shapes, with ``norm="range"``."""
-        lowest, highest = windows.aminmax(dim=1, keepdim=True)
-        offset = (self.offsets <= lowest).sum(1).clamp(min=1) - 1
-        offsets = F.embedding(offset, self.offsets[:, None])
-        gain = (self.gains < highest - offsets).sum(1).clamp(max=self.n_bins - 1)
-        gains = F.embedding(gain, self.gains[:, None])
-        return offset, gain, (windows - offsets) / gains
+        lowest = windows.amin(2, keepdim=True)
+        offset = (self.offsets <= lowest).sum(2).clamp(min=1) - 1
+        deviations = windows - F.embedding(offset, self.offsets[:, None])
+        highest = deviations.amax((1, 2))[:, None]
+        gain = (self.gains < highest).sum(1).clamp(max=self.n_bins - 1)
+        return offset, gain, deviations / self._gains_of(gain)
 
     def split_l4(self, windows):
         """The same with ``norm="l4"``."""
-        length = windows.shape[1]
-        middle = windows.sort(1).values[:, (length - 1) // 2 : length // 2 + 1]
-        median = middle.mean(1, keepdim=True)
+        length = windows.shape[2]
+        middle = windows.sort(2).values[..., (length - 1) // 2 : length // 2 + 1]
+        median = middle.mean(2, keepdim=True)
         edges = self.offsets[:-1] + self.offsets.diff() / 2
-        offset = (edges < median).sum(1)
+        offset = (edges < median).sum(2)
         deviations = windows - F.embedding(offset, self.offsets[:, None])
         # Scaled as in `transform`: no power overflows.
-        largest = deviations.abs().amax(1, keepdim=True).clamp(min=_TINY)
-        norm = largest * (deviations / largest).pow(4).mean(1, keepdim=True).pow(0.25)
+        flat = deviations.flatten(1)
+        largest = flat.abs().amax(1, keepdim=True).clamp(min=_TINY)
+        norm = largest * (flat / largest).pow(4).mean(1, keepdim=True).pow(0.25)
         roots = self.gains.sqrt()
         edges = roots[:-1] * roots[1:]
         gain = (edges < norm).sum(1)
-        return offset, gain, deviations / F.embedding(gain, self.gains[:, None])
+        return offset, gain, deviations / self._gains_of(gain)
+
+    def _gains_of(self, gain):
+        """The gains of windows, (n,) -> (n, 1, 1)."""
+        return F.embedding(gain, self.gains[:, None])[..., None]
 
     def inverse(self, tokens):
-        tokens = tokens.reshape(-1, self.tokens_per_lead)
-        shapes = self.tokenizer.inverse(tokens[:, 2:] - 2 * self.n_bins)
-        offsets = F.embedding(tokens[:, 0], self.offsets[:, None])
-        gains = F.embedding(tokens[:, 1] - self.n_bins, self.gains[:, None])
-        windows = (offsets + gains * shapes.double()).float()
+        tokens = tokens.reshape(-1, self.tokens_at_once)
+        n_bins, n_before = self.n_bins, self.n_offsets + 1
+        shapes = self.tokenizer.inverse(tokens[:, n_before:] - 2 * n_bins)
+        shapes = shapes.reshape(-1, self.n_offsets, self.row_shape[-1]).double()
+        offsets = F.embedding(tokens[:, : self.n_offsets], self.offsets[:, None])
+        gains = self._gains_of(tokens[:, self.n_offsets] - n_bins)
+        windows = (offsets + gains * shapes).float()
         return windows.reshape(-1, *self.row_shape)
 
 
@@ -185,8 +194,8 @@ def module_of(step, name):
             return module(step)
     raise TypeError(
         f"{name}={type(step).__name__} cannot be exported: expected AmplitudeScaler, "
-        "BlockSegmenter, ConvAETokenizer, GainShapeTokenizer, Resampler, a quantiser, "
-        "'passthrough' or a Pipeline."
+        "BlockSegmenter, ConvAETokenizer, GainShapeTokenizer, LeadSelector, Resampler, "
+        "a quantiser, 'passthrough' or a Pipeline."
     )
 
 

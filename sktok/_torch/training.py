@@ -40,8 +40,8 @@ class Trainer:
         Draws batches and variations.
 
     settings : dict
-        `max_steps`, `batch_size`, `learning_rate` and `augment`, as numbers and bool;
-        see `ConvAETokenizer`.
+        `max_steps`, `batch_size`, `learning_rate`, `augment` and `n_leads`, as numbers
+        and bool; see `ConvAETokenizer`.
 
     losses : list of float
         The errors of batches in earlier training.
@@ -93,7 +93,8 @@ class Trainer:
         """
         self.trained.train()
         if self.settings["augment"]:
-            batch = augmented(batch, self.deviation, self.generator)
+            n_leads = self.settings.get("n_leads", 1)  # older files have no other
+            batch = augmented(batch, self.deviation, self.generator, n_leads)
         loss, penalty = self.losses_of(batch)
         self.optimizer.zero_grad()
         (loss / self.power + penalty).backward()
@@ -212,11 +213,12 @@ def train(
     trainer.finish()
 
 
-def augmented(batch, deviation, generator):
+def augmented(batch, deviation, generator, n_leads=1):
     """Windows varied as between patients, or between moments of one.
 
     A part of each window, the same for all, is stretched to its full length, which also
-    moves samples within blocks. Each window gets a random gain and offset.
+    moves samples within blocks. Each window gets a random gain, and each of its leads a
+    random offset.
 
     Parameters
     ----------
@@ -229,29 +231,33 @@ def augmented(batch, deviation, generator):
     generator : torch.Generator
         Draws the changes.
 
+    n_leads : int, default=1
+        Number of leads in a block, one after the other.
+
     Returns
     -------
     torch.Tensor of shape (windows, blocks, block_size)
         Changed signal.
     """
-    signal = batch.flatten(1)
-    n_windows, length = signal.shape
+    # (windows, blocks, leads * n) -> (windows, leads, blocks * n)
+    signal = batch.unflatten(2, (n_leads, -1)).transpose(1, 2).flatten(2)
+    n_windows, _, length = signal.shape
     if length > 1:
         speed, start = torch.rand(2, generator=generator, dtype=batch.dtype).tolist()
-        _, n_blocks, block_size = batch.shape
-        growth = max(_BLOCK_GROWTH / block_size, _WINDOW_GROWTH / n_blocks)
+        n_blocks = batch.shape[1]
+        growth = max(_BLOCK_GROWTH / (length // n_blocks), _WINDOW_GROWTH / n_blocks)
         speed = 1 / (1 + growth * speed)
         start *= (1 - speed) * (length - 1)
         position = torch.arange(length, dtype=batch.dtype, device=batch.device)
         position = start + speed * position
         left = position.long().clamp(max=length - 2)
-        signal = torch.lerp(signal[:, left], signal[:, left + 1], position - left)
-    normal = torch.randn(2, n_windows, 1, generator=generator, dtype=batch.dtype)
-    normal = normal.to(batch.device)
-    gain, offset = torch.exp(_GAIN_SPREAD * normal[0]), _OFFSET_SPREAD * normal[1]
-    level = signal.mean(1, keepdim=True)
+        signal = torch.lerp(signal[..., left], signal[..., left + 1], position - left)
+    normal = torch.randn(1 + n_leads, n_windows, generator=generator, dtype=batch.dtype)
+    normal = normal.T[..., None].to(batch.device)
+    gain, offset = torch.exp(_GAIN_SPREAD * normal[:, :1]), _OFFSET_SPREAD * normal[:, 1:]
+    level = signal.mean(2, keepdim=True)
     signal = level + gain * (signal - level) + deviation * offset
-    return signal.view_as(batch)
+    return signal.unflatten(2, (batch.shape[1], -1)).transpose(1, 2).flatten(2)
 
 
 def _mean_loss(trainer, validation):

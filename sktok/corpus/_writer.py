@@ -17,6 +17,7 @@ from sktok._files import read_json, sync, whole_folder, write_json
 from sktok._rows import FLOATS, refuse_masks_and_dates, require_fs, require_int
 from sktok._steps import (
     SignalFacts,
+    default_channel,
     input_shape,
     reconcile,
     require_unit_kept,
@@ -47,7 +48,7 @@ def write_corpus(
     *,
     validation=0.1,
     groups=None,
-    channel=0,
+    channel=None,
     fs=None,
     scale=None,
     verbose=0,
@@ -102,10 +103,11 @@ def write_corpus(
         :func:`sktok.datasets.load_wfdb`. `None` takes the patient that a Bunch names;
         other records are patients of their own.
 
-    channel : int, str or sequence of these, default=0
+    channel : int, str, sequence of these or None, default=None
         The lead of files, or several leads, or "all", as in
         :func:`sktok.datasets.load_wfdb`. A tokenizer of one lead encodes them one by
-        one.
+        one. `None` takes the leads that the tokenizer names, if these are several, and
+        the first lead of a file otherwise.
 
     fs : float or None, default=None
         Sampling rate in Hz to which files are resampled when they are read, as in
@@ -175,6 +177,8 @@ def write_corpus(
     fs = require_fs(fs)
     fs = None if fs is None else float(fs)
     scale = validate_scale(scale)
+    if channel is None:
+        channel = default_channel(tokenizer)
     reading = {"channel": _validate_channel(channel), "fs": fs, "scale": scale}
     require_unit_kept(tokenizer, scale)
     settings = {

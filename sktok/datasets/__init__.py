@@ -31,12 +31,14 @@ record, lead and time (``leads="rows"``).
     list of str: ``'sample0'``, ``'sample1'``, … for the samples of a window
 """
 
+from sktok.datasets._leads import derive_leads
 from sktok.datasets._loaders import load_edf, load_wfdb
 from sktok.datasets._mitdb import fetch_mitdb
 from sktok.datasets._patients import split_patients
 from sktok.datasets._windows import load_ecg, windows_from
 
 __all__ = [
+    "derive_leads",
     "fetch_mitdb",
     "load_ecg",
     "load_edf",

@@ -4,7 +4,143 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from numbers import Integral
 
+import numpy as np
+
 from sktok._rows import is_number
+
+# The limb leads in terms of I and II (W. Einthoven, 1913; E. Goldberger, 1942).
+_LIMB_LEADS = {
+    "I": (1.0, 0.0),
+    "II": (0.0, 1.0),
+    "III": (-1.0, 1.0),
+    "aVR": (-0.5, -0.5),
+    "aVL": (1.0, -0.5),
+    "aVF": (-0.5, 1.0),
+}
+INDEPENDENT_LEADS = "I", "II", "V1", "V2", "V3", "V4", "V5", "V6"
+TWELVE_LEADS = (*_LIMB_LEADS, *INDEPENDENT_LEADS[2:])
+
+
+def derive_leads(data, lead, *, to=TWELVE_LEADS):
+    """Leads in another order, with limb leads that are missing derived from others.
+
+    Of the six limb leads, any two determine the others: III = II − I, aVR = −(I + II) /
+    2, aVL = I − II / 2 and aVF = II − I / 2. Leads that exist are copied, and not
+    derived.
+
+    Parameters
+    ----------
+    data : array-like of float, shape (..., n_leads, n_samples)
+        Signals, in any unit, such as the ``data`` of a Bunch with an axis of leads.
+
+    lead : sequence of str of length n_leads
+        Their names, such as ``ecg.lead[0]`` of a Bunch. Upper and lower case are the
+        same.
+
+    to : sequence of str, default=('I', 'II', 'III', 'aVR', 'aVL', 'aVF', 'V1', …, 'V6')
+        Names of the leads to return, in this order.
+
+    Returns
+    -------
+    ndarray of shape (..., len(to), n_samples)
+        The leads, in the dtype of `data` if it is one of floats, else float64.
+
+    Raises
+    ------
+    TypeError
+        If names are not strings.
+    ValueError
+        If a lead is missing and cannot be derived, a name is there twice, or `data` has
+        another number of leads than `lead` has names.
+
+    See Also
+    --------
+    sktok.LeadSelector : Does this before and after a tokenizer.
+
+    References
+    ----------
+    W. Einthoven, G. Fahr and A. de Waart, "Über die Richtung und die manifeste Grösse
+    der Potentialschwankungen im menschlichen Herzen", Pflügers Archiv 150:275-315,
+    1913.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktok.datasets import derive_leads
+    >>> limbs = np.array([[0.5, 1.0], [0.25, 2.0]])  # two samples of I and II
+    >>> derive_leads(limbs, ["I", "II"], to=["II", "III", "aVF"])
+    array([[ 0.25,  2.  ],
+           [-0.25,  1.  ],
+           [ 0.  ,  1.5]])
+    """
+    data = np.asarray(data)
+    if data.dtype.kind != "f":
+        data = data.astype(np.float64)
+    lead = lead_names("lead", lead)
+    if data.ndim < 2 or data.shape[-2] != len(lead):
+        raise ValueError(
+            f"data has the shape {data.shape}, expected (..., {len(lead)}, n_samples) "
+            f"for the leads {', '.join(lead)}."
+        )
+    return combine(data, lead_weights(lead, lead_names("to", to)))
+
+
+def lead_names(parameter, names):
+    """Names of leads as a list of str; raise unless they are distinct."""
+    require_ordered(parameter, names)
+    names = [names] if isinstance(names, str) else list(names)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{parameter}={names!r}: expected names of leads, as strings.")
+    keys = Counter(map(str.casefold, names))
+    if not names or len(keys) < len(names):
+        raise ValueError(
+            f"{parameter}={names!r}: expected the names of different leads."
+        )
+    return list(map(str, names))
+
+
+def lead_weights(given, wanted):
+    """How to compute leads: for each wanted one, {index of a given lead: weight}.
+
+    Raises
+    ------
+    ValueError
+        If a lead is missing and cannot be derived.
+    """
+    index = {name.casefold(): i for i, name in enumerate(given)}
+    limbs = [name for name in _LIMB_LEADS if name.casefold() in index][:2]
+    vectors = {name.casefold(): vector for name, vector in _LIMB_LEADS.items()}
+    weights, missing = [], []
+    for name in wanted:
+        key = name.casefold()
+        if key in index:
+            weights.append({index[key]: 1.0})
+        elif key in vectors and len(limbs) == 2:
+            # The vector of the lead in the basis of two limb leads.
+            basis = np.array([_LIMB_LEADS[limb] for limb in limbs])
+            parts = np.linalg.solve(basis.T, vectors[key])
+            indices = [index[limb.casefold()] for limb in limbs]
+            weights.append(dict(zip(indices, parts.tolist(), strict=True)))
+        else:
+            missing.append(name)
+    if missing:
+        raise ValueError(
+            f"Leads are missing: {', '.join(missing)}. The signal has "
+            f"{', '.join(given)}; only limb leads can be derived, from two others."
+        )
+    return weights
+
+
+def combine(data, weights, stack=np.stack):
+    """Leads by the result of `lead_weights`: (..., n_leads, n) to (..., n_wanted, n).
+
+    For tensors, `stack` is that of torch.
+    """
+    parts = [
+        sum(data[..., index, :] * weight for index, weight in of_lead.items())
+        for of_lead in weights
+    ]
+    return stack(parts, -2)
 
 
 def select_leads(names, channel, where):
@@ -17,7 +153,8 @@ def select_leads(names, channel, where):
         index.
 
     channel : int, str, "all" or sequence of int and str
-        A lead by its index or its name, several leads, or all of them.
+        A lead by its index or its name, in upper or lower case if no name is the same,
+        several leads, or all of them.
 
     where : str
         The record, as the subject of the error messages: ``"Record a1"``.
@@ -59,6 +196,9 @@ def _lead_index(names, channel, where):
     if is_number(channel, Integral) and 0 <= channel < len(names):
         return int(channel)
     indices = [i for i, name in enumerate(names) if name == channel]
+    if not indices and isinstance(channel, str):  # "AVR" is aVR
+        key = channel.casefold()
+        indices = [i for i, name in enumerate(names) if name.casefold() == key]
     if len(indices) == 1 and isinstance(channel, str):
         return indices[0]
     if indices:

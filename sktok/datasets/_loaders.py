@@ -274,6 +274,12 @@ def load_any(paths, **options):
     return _load(_FORMATS, paths, **options)
 
 
+def leads_of(path, channel):
+    """The names of the leads that `channel` chooses in a record."""
+    ((form, record),) = _find(path, _FORMATS)
+    return [signal.lead for signal in form.read_leads(record, channel)]
+
+
 def find_records(paths):
     """The records of any format that paths, folders and patterns give.
 
@@ -353,12 +359,14 @@ def _load(formats, paths, *, channel=0, leads="axis", groups=None, **options):
 
 
 def _require_same_leads(recordings, records):
-    """Yield recordings; raise if one has other leads than the first."""
+    """Yield recordings, with leads in the order of the first; raise if one has others."""
     first = None
     for record, signals in zip(records, recordings, strict=True):
         names = [signal.lead for signal in signals]
         first = first or names
-        if names != first:
+        if names != first and sorted(names) == sorted(set(first)):
+            signals = [signals[names.index(name)] for name in first]
+        elif names != first:
             raise ValueError(
                 f"Record {record} has the leads {', '.join(names)}, and {records[0]} "
                 f"has {', '.join(first)}: name the leads with channel=, or give "
