@@ -73,7 +73,7 @@ ALL_LEADS = "ptbxl_lr", "ptbxl_cinc", "cinc2011_12lead"  # folders that have the
 RECORD_SECONDS = 10
 CROP_SECONDS = 5
 N_CROPS = 12  # of each record, with variations
-LONGEST_STRETCH = 0.15  # of the tempo
+LARGEST_STRETCH = 0.15  # of the tempo
 LEAD_MIX = 0.07  # standard deviation of what a lead gets of each other lead
 N_CODES = 1024  # of each stage
 FAMILY_12 = {  # block size, stages, latents, windows in a batch, steps
@@ -189,22 +189,26 @@ def load_records_12(folders=ALL_LEADS):
 
 
 def varied_crops(records, random_state=0):
-    """Parts of records, as of other patients: (n_crops, n_leads, length).
+    """Parts of records, half of them varied: (n_crops, n_leads, length).
 
-    Each crop starts anywhere, is faster or slower, and each of its leads has something
-    of the others, as if electrodes were in other places.
+    Each crop starts anywhere. Half of them are faster or slower, and their leads have
+    something of each other, as if the electrodes were in other places.
     """
     rng = np.random.default_rng(random_state)
     length, n_leads = CROP_SECONDS * FS, records.shape[1]
     crops = np.empty((N_CROPS * len(records), n_leads, length), np.float32)
-    for crop, record in zip(crops, np.tile(records, (N_CROPS, 1, 1)), strict=True):
-        tempo = 1 + LONGEST_STRETCH * rng.uniform(-1, 1)
+    for number, crop in enumerate(crops):
+        record = records[number // N_CROPS]
+        if number % 2:
+            start = rng.integers(record.shape[1] - length + 1)
+            crop[:] = record[:, start : start + length]
+            continue
+        tempo = 1 + LARGEST_STRETCH * rng.uniform(-1, 1)
         start = rng.uniform(0, record.shape[1] - 1 - tempo * (length - 1))
         places = start + tempo * np.arange(length)
-        left = np.minimum(places.astype(int), record.shape[1] - 2)
-        part = record[:, left] + (places - left) * (record[:, left + 1] - record[:, left])
         mix = np.eye(n_leads) + LEAD_MIX * rng.normal(size=(n_leads, n_leads))
-        crop[:] = mix @ part
+        samples = np.arange(record.shape[1])
+        crop[:] = mix @ [np.interp(places, samples, lead) for lead in record]
     return crops
 
 

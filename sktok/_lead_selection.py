@@ -63,9 +63,9 @@ class LeadSelector(WindowTransformerMixin, Estimator):
     >>> import numpy as np
     >>> from sktok import LeadSelector
     >>> from sktok.datasets import derive_leads
-    >>> eight = np.random.default_rng(0).normal(size=(4, 8, 500))
+    >>> three = np.random.default_rng(0).normal(size=(4, 3, 500))
+    >>> X = derive_leads(three, ["I", "II", "V1"], to=["V1", "I", "II", "III"])
     >>> selector = LeadSelector(["V1", "I", "II", "III"], ["I", "II", "V1"])
-    >>> X = derive_leads(eight, "I II V1 V2 V3 V4 V5 V6".split(), to=selector.input_leads)
     >>> selector.fit_transform(X).shape
     (4, 3, 500)
     >>> restored = selector.inverse_transform(selector.transform(X))

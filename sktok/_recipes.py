@@ -359,10 +359,14 @@ def with_leads(tokenizer, lead):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sktok import load_pretrained, with_leads
-    >>> from sktok.datasets import TWELVE_LEADS
-    >>> tokenizer = load_pretrained("ecg12-40hz-v1")  # of eight independent leads
-    >>> tokenizer = with_leads(tokenizer, TWELVE_LEADS)
+    >>> tokenizer = load_pretrained("ecg12-40hz-v1")  # for eight independent leads
+    >>> twelve = "I II III aVR aVL aVF V1 V2 V3 V4 V5 V6".split()
+    >>> tokenizer = with_leads(tokenizer, twelve)
+    >>> tokens = tokenizer.transform(np.zeros((1, 12, 2500)))  # ten seconds at 250 Hz
+    >>> tokens.shape
+    (1, 409)
     """
     tokenizer = copy.deepcopy(without_search(tokenizer))
     check_is_fitted(tokenizer)

@@ -191,7 +191,9 @@ def reconcile(tokenizer, facts):
 
 def _are_same_names(found, wanted):
     """Whether leads have the same names, in upper or lower case."""
-    pairs = [names if isinstance(names, tuple) else (names,) for names in (found, wanted)]
+    pairs = [
+        names if isinstance(names, tuple) else (names,) for names in (found, wanted)
+    ]
     found, wanted = ([str(name).casefold() for name in names] for names in pairs)
     return found == wanted
 

@@ -1,7 +1,9 @@
 """Leads by name: derived limb leads, `LeadSelector` and `with_leads`."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import wfdb
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.pipeline import make_pipeline
@@ -17,8 +19,9 @@ from sktok import (
     with_window_length,
 )
 from sktok._steps import signal_facts
+from sktok.corpus import write_corpus
 from sktok.corpus._fingerprint import fingerprint
-from sktok.datasets import derive_leads
+from sktok.datasets import derive_leads, load_wfdb, windows_from
 from sktok.datasets._leads import INDEPENDENT_LEADS, TWELVE_LEADS
 from sktok.persistence import load, save
 
@@ -135,7 +138,7 @@ def test_a_missing_lead_is_named(tokenizer, eight):
         with_leads(tokenizer, ["I", "II", "V1", "V2", "V3", "V6"])
     with pytest.raises(ValueError, match="missing: V3R"):  # on the way back
         with_leads(tokenizer, [*INDEPENDENT_LEADS, "V3R"])
-    with pytest.raises(ValueError, match="names 2 leads, but .* \\(8, 100\\)"):
+    with pytest.raises(ValueError, match=r"names 2 leads, but .* \(8, 100\)"):
         LeadSelector(["I", "II"], ["I", "II"]).fit(eight)
     with pytest.raises(TypeError, match="0 steps LeadSelector"):
         with_leads(make_tokenizer(max_steps=2).fit(eight[:, 0]), TWELVE_LEADS)
@@ -145,3 +148,61 @@ def test_one_lead_needs_no_axis(eight):
     selector = LeadSelector(["II"], ["II"]).fit(eight[:, 1])
     np.testing.assert_array_equal(selector.transform(eight[:, 1]), eight[:, 1])
     assert list(selector.get_feature_names_out()[:2]) == ["II_sample0", "II_sample1"]
+
+
+def test_a_frame_names_its_leads(eight):
+    signal = eight[0]
+    expected = windows_from(signal, fs=100, lead=INDEPENDENT_LEADS, window_length=50)
+    frame = pd.DataFrame(signal.T, columns=INDEPENDENT_LEADS)
+    found = windows_from(frame, fs=100, window_length=50)
+    np.testing.assert_array_equal(found.data, expected.data)
+    np.testing.assert_array_equal(found.lead, expected.lead)
+    found = windows_from(frame[["II"]], fs=100, window_length=50)
+    assert (found.data.shape, found.lead[0, 0]) == ((2, 1, 50), "II")
+
+
+def write_records(folder, eight, orders):
+    """A WFDB record of twelve leads for each order of their names."""
+    folder.mkdir(exist_ok=True)
+    twelve = derive_leads(
+        eight[0].repeat(3, axis=1), INDEPENDENT_LEADS, to=TWELVE_LEADS
+    )
+    for number, names in enumerate(orders):
+        signals = derive_leads(twelve, TWELVE_LEADS, to=names)
+        wfdb.wrsamp(
+            f"a{number}",
+            fs=100,
+            units=["mV"] * len(names),
+            sig_name=list(names),
+            p_signal=signals.T,
+            fmt=["16"] * len(names),
+            write_dir=str(folder),
+        )
+
+
+def test_loaders_put_leads_into_order_by_name(tokenizer, eight, tmp_path):
+    orders = [TWELVE_LEADS, TWELVE_LEADS[::-1], [n.upper() for n in TWELVE_LEADS]]
+    write_records(tmp_path, eight, orders[:2])
+    ecg = load_wfdb(tmp_path, channel="all", window_length=100)
+    np.testing.assert_array_equal(ecg.lead, [TWELVE_LEADS] * 6)
+    np.testing.assert_allclose(ecg.data[:3], ecg.data[3:], atol=1e-3)
+    write_records(tmp_path, eight, orders)
+    ecg = load_wfdb(tmp_path, channel=["II", "aVR"], window_length=100)
+    np.testing.assert_allclose(ecg.data[:3], ecg.data[6:], atol=1e-3)
+
+
+def test_a_corpus_has_the_leads_of_the_tokenizer(tokenizer, eight, tmp_path):
+    write_records(tmp_path / "ward", eight, [TWELVE_LEADS, TWELVE_LEADS[::-1]])
+    corpus = write_corpus(
+        tmp_path / "corpus", tmp_path / "ward", tokenizer, validation=[]
+    )
+    assert [entry["lead"] for entry in corpus.records] == [[*INDEPENDENT_LEADS]] * 2
+    vocabulary = corpus.vocabulary
+    n_ids = len(corpus.train) // 2
+    first, second = corpus.train[:n_ids], corpus.train[n_ids:]
+    assert (first != second).mean() < 0.05  # up to 16 bits of the files
+    signal = vocabulary.decode_signal(first[1:-1], with_leads(tokenizer, TWELVE_LEADS))
+    assert signal.shape == (3, 12, 100)
+    ecg = load_wfdb(tmp_path / "ward" / "a1", channel="all", window_length=100)
+    with pytest.raises(ValueError, match="with_leads"):
+        write_corpus(tmp_path / "other", ecg, tokenizer)

@@ -1,5 +1,6 @@
 """Displays draw the given data on the given axes."""
 
+import itertools
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
@@ -16,10 +17,13 @@ from sktok import (
     BinQuantizer,
     BlockSegmenter,
     GainShapeTokenizer,
+    LeadSelector,
     Resampler,
     VectorQuantizer,
     make_tokenizer,
 )
+from sktok.datasets import derive_leads
+from sktok.datasets._leads import INDEPENDENT_LEADS, TWELVE_LEADS
 from sktok.metrics import reconstruct, token_entropy
 from sktok.plotting import (
     CodebookDisplay,
@@ -29,6 +33,7 @@ from sktok.plotting import (
     TokenStripDisplay,
     TokenUsageDisplay,
     TrainingDisplay,
+    TwelveLeadDisplay,
 )
 
 plt.switch_backend("Agg")
@@ -99,6 +104,13 @@ def search_results(n_codes=(64, 128, 256), block_sizes=(5, 10, 25, 50)):
     }
 
 
+def eight_leads(ecg):
+    """Windows (2, 8, 1250) in V, and something like a reconstruction."""
+    leads = np.arange(1, 9)[:, np.newaxis] / 8 * ecg.data.ravel()[: 2 * 1250]
+    X = leads.reshape(8, 2, 1250).swapaxes(0, 1) / 1000
+    return X, X.round(4)
+
+
 DISPLAYS = {
     "reconstruction": lambda estimator, ecg, ax: ReconstructionDisplay.from_estimator(
         estimator, ecg.data[:9], fs=ecg.fs, unit=ecg.unit, ax=ax
@@ -124,6 +136,9 @@ DISPLAYS = {
     "token strip": lambda estimator, ecg, ax: TokenStripDisplay.from_estimator(
         estimator, ecg.data[:9], fs=ecg.fs, unit=ecg.unit, ax=ax
     ),
+    "twelve leads": lambda estimator, ecg, ax: TwelveLeadDisplay.from_arrays(
+        *eight_leads(ecg), lead=INDEPENDENT_LEADS, fs=ecg.fs, unit="V", ax=ax
+    ),
     "strip without a unit": lambda estimator, ecg, ax: TokenStripDisplay.from_estimator(
         estimator, ecg.data[:9], ax=ax
     ),
@@ -139,7 +154,8 @@ def test_no_text_overlaps_or_leaves_the_figure(
     if width:
         _, ax = plt.subplots(figsize=(width, 6), dpi=100, layout="constrained")
     display = DISPLAYS[name](tokenizer, ecg, ax)
-    assert display.figure_.get_figwidth() == (width or 8)
+    if width or name != "twelve leads":  # whose new figure is as long as its signal
+        assert display.figure_.get_figwidth() == (width or 8)
     texts = drawn_texts(display.figure_)
     assert len(texts) >= 4
     for i, (text, extent) in enumerate(texts):
@@ -160,6 +176,68 @@ def test_every_display_draws_on_given_axes_and_again(name, tokenizer, ecg):
     assert display.ax_ is second
     assert display.figure_ is second.figure
     assert len(first.get_children()) == len(second.get_children()) == n_artists
+
+
+def test_twelve_leads_are_drawn_as_on_paper(ecg):
+    X, X_hat = eight_leads(ecg)
+    display = TwelveLeadDisplay.from_arrays(
+        X, X_hat, lead=INDEPENDENT_LEADS, fs=360, unit="V"
+    )
+    signal = 1000 * np.hstack(derive_leads(X, INDEPENDENT_LEADS))
+    np.testing.assert_allclose(display.signal, signal)
+    assert list(display.lines_)[:5] == ["I", "aVR", "V1", "V4", "II"]
+    names = [text.get_text() for text in display.ax_.texts]
+    assert sorted(names) == sorted([*TWELVE_LEADS, "II"])
+    quarter = len(signal[0]) // 4
+    line, restored = display.lines_["aVF"]
+    np.testing.assert_allclose(line.get_xdata()[0], quarter / 360)
+    expected = signal[5, quarter : 2 * quarter]
+    shift = line.get_ydata() - expected
+    np.testing.assert_allclose(shift, shift[0])
+    assert np.abs(restored.get_ydata() - line.get_ydata()).max() > 0.01
+    strip, _ = display.lines_["rhythm"]
+    assert len(strip.get_xdata()) == len(signal[1])
+    per_second, per_millivolt = display._points_per_unit()
+    assert per_second / per_millivolt == pytest.approx(2.5, rel=0.05)
+    heights = [display.lines_[name][0].get_ydata() for name in ("I", "II", "III")]
+    assert all(a.min() > b.max() for a, b in itertools.pairwise(heights))
+    assert display.plot(rhythm="v5").lines_["rhythm"][0].get_xdata()[-1] > 6.9
+    with pytest.raises(ValueError, match="rhythm='V7': expected one of I, II"):
+        display.plot(rhythm="V7")
+
+
+def test_twelve_leads_of_a_tokenizer(ecg):
+    X, _ = eight_leads(ecg)
+    twelve = derive_leads(1000 * X, INDEPENDENT_LEADS)
+    tokenizer = make_pipeline(
+        Resampler(360, 360, unit="mV"),
+        LeadSelector(TWELVE_LEADS),
+        BlockSegmenter(25, leads="joint"),
+        VectorQuantizer(8, random_state=0),
+    ).fit(twelve)
+    display = TwelveLeadDisplay.from_estimator(tokenizer, twelve)
+    restored = np.hstack(reconstruct(tokenizer, twelve))
+    np.testing.assert_allclose(display.reconstruction, restored)
+    strip = TokenStripDisplay.from_estimator
+    with pytest.raises(ValueError, match="expected one token for each block"):
+        strip(tokenizer, twelve)  # 400 tokens are not 50 of each lead
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fs": None}, "fs=None, .*give it"),
+        ({"unit": "bpm"}, "unit='bpm': expected one of voltage"),
+        ({"lead": None}, "lead=None, .*give it"),
+        ({"lead": list("abcdefgh")}, "Leads are missing: I, II"),
+        ({"X": np.zeros((8, 100))}, r"shape \(8, 100\), expected \(n_windows, n_leads"),
+    ],
+)
+def test_twelve_leads_need_names_rate_and_unit(changes, message, ecg):
+    X, _ = eight_leads(ecg)
+    options = {"X": X, "lead": INDEPENDENT_LEADS, "fs": 360, "unit": "V"} | changes
+    with pytest.raises(ValueError, match=message):
+        TwelveLeadDisplay.from_arrays(**options)
 
 
 def test_colours_contrast_with_a_dark_background():

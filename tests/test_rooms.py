@@ -12,6 +12,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 ESTIMATORS = {
     "sktok._blocks",
     "sktok._gain_shape",
+    "sktok._lead_selection",
     "sktok._quantizers",
     "sktok._recipes",
     "sktok._resampling",

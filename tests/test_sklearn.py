@@ -29,6 +29,7 @@ from sktok import (
     BlockSegmenter,
     ConvAETokenizer,
     GainShapeTokenizer,
+    LeadSelector,
     Resampler,
     ResidualVectorQuantizer,
     VectorQuantizer,
@@ -38,6 +39,7 @@ from sktok.metrics import neg_reconstruction_mse, reconstruct
 
 STEPS = {"max_steps": 3, "random_state": 0}
 ESTIMATORS = [
+    LeadSelector(["II"], ["II"]),
     Resampler(360, 250),
     AmplitudeScaler(),
     AmplitudeScaler(clip=True),
@@ -104,7 +106,8 @@ def test_too_long_rows_are_refused_before_they_are_copied(estimator):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=repr)
 def test_the_tag_of_three_axes_is_true(estimator):
-    blocks = np.random.default_rng(0).random((20, 3, 6))
+    n_rows = len(getattr(estimator, "input_leads", range(3)))
+    blocks = np.random.default_rng(0).random((20, n_rows, 6))
     tags = get_tags(estimator).input_tags
     assert tags.two_d_array
     if tags.three_d_array:

@@ -226,7 +226,8 @@ def _add_records(parser, nargs):
         text = "a WFDB record (its header or its path without extension) or an EDF file"
     add("records", nargs=nargs, metavar="RECORD", help=text)
     text = (
-        "name of the lead, or its index from 0 (default: 0), or `all`; may be repeated "
+        "name of the lead, or its index from 0, or `all` (default: the leads that the "
+        "tokenizer names, if there are several, or 0); may be repeated "
         "for several leads, which are tokenized one by one, or together if the "
         "tokenizer takes several"
     )

@@ -50,7 +50,8 @@ def list_pretrained():
     --------
     >>> from sktok import list_pretrained
     >>> list_pretrained()
-    ['ecg-12hz-v1', 'ecg-31hz-stages-v1', 'ecg-31hz-v1']
+    ['ecg-12hz-v1', 'ecg-31hz-stages-v1', 'ecg-31hz-v1', 'ecg12-100hz-v1', \
+'ecg12-40hz-v1']
     """
     return sorted(_checksums())
 

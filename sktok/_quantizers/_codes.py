@@ -121,14 +121,56 @@ def several_cheapest(vectors, codes, costs, n):
     squares = np.square(codes).sum(axis=1) + (0.0 if costs is None else costs)
 
     def of_piece(piece):
-        table = squares - 2 * piece.astype(np.float64) @ codes.T
-        found = np.empty((len(piece), n), np.int64)
-        for column in found.T:
-            column[:] = table.argmin(axis=1)
-            np.put_along_axis(table, column[:, np.newaxis], np.inf, axis=1)
-        return found
+        return smallest(squares - 2 * piece.astype(np.float64) @ codes.T, n)
 
     return in_pieces(of_piece, vectors)
+
+
+def best_continuations(left, totals, codes, costs, n):
+    """For each value, the `n` best pairs of a beginning and a code that follows it.
+
+    Parameters
+    ----------
+    left : ndarray of float, shape (n_values, n_beginnings, dim)
+        What each beginning leaves of the value.
+
+    totals : ndarray of float, shape (n_values, n_beginnings)
+        Squared error and costs of each beginning.
+
+    codes : ndarray of float, shape (n_codes, dim)
+        Codebook of the next stage.
+
+    costs : ndarray of float, shape (n_codes,), or None
+        Is added to the squared distance of each code.
+
+    n : int
+        Number of pairs.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_values, n)
+        Pairs as ``beginning * n_codes + code``.
+    """
+    codes = codes.astype(np.float64)
+    squares = np.square(codes).sum(axis=1) + (0.0 if costs is None else costs)
+    dim = codes.shape[1]
+
+    def of_piece(piece):
+        piece = piece.reshape(len(piece), -1, dim + 1)
+        table = piece[..., -1:] + squares - 2 * piece[..., :-1] @ codes.T
+        return smallest(table.reshape(len(table), -1), n)
+
+    rows = np.concatenate([left, totals[..., np.newaxis]], axis=2, dtype=np.float64)
+    return in_pieces(of_piece, rows.reshape(len(rows), -1))
+
+
+def smallest(table, n):
+    """Columns of the `n` smallest numbers in each row of a table, which it changes."""
+    found = np.empty((len(table), n), np.int64)
+    for column in found.T:
+        column[:] = table.argmin(axis=1)
+        np.put_along_axis(table, column[:, np.newaxis], np.inf, axis=1)
+    return found
 
 
 def in_pieces(function, values):
@@ -148,27 +190,32 @@ class Backend(NamedTuple):
     """What `stage_by_stage` needs of numpy or torch."""
 
     namespace: ModuleType
+    take_along: Callable  # of (values, indices, axis)
     nearest: Callable  # of (values, codes, costs)
     several_nearest: Callable  # of (values, codes, costs, n)
+    best_continuations: Callable  # of (left, totals, codes, costs, n)
 
 
-ARRAYS = Backend(np, cheapest, several_cheapest)
+ARRAYS = Backend(np, np.take_along_axis, cheapest, several_cheapest, best_continuations)
 
 
 def tensors():
     """The `Backend` of torch."""
     import torch
 
-    from sktok._torch.nearest import nearest, several_nearest
+    from sktok._torch.nearest import best_continuations, nearest, several_nearest
 
-    return Backend(torch, nearest, several_nearest)
+    return Backend(
+        torch, torch.take_along_dim, nearest, several_nearest, best_continuations
+    )
 
 
-def stage_by_stage(backend, values, codes, stages, costs=None, n_starts=1):
+def stage_by_stage(backend, values, codes, stages, costs=None, n_kept=1):
     """Tokens of values: each stage encodes what the stages before have left.
 
-    The nearest code of the first stage is not always the best start. Several are tried,
-    and the one with the least sum of squared error and costs is kept.
+    The nearest code of a stage is not always the best for the sum of all. Several
+    beginnings are kept from stage to stage, those with the least sum of squared error
+    and costs.
 
     Parameters
     ----------
@@ -187,8 +234,8 @@ def stage_by_stage(backend, values, codes, stages, costs=None, n_starts=1):
     costs : ndarray or torch.Tensor of shape (n_tokens,), or None, default=None
         Is added to the squared distance of each code.
 
-    n_starts : int, default=1
-        Number of codes of the first stage to try.
+    n_kept : int, default=1
+        Number of beginnings to keep.
 
     Returns
     -------
@@ -200,29 +247,41 @@ def stage_by_stage(backend, values, codes, stages, costs=None, n_starts=1):
     def of(stage):
         return codes[stage], None if costs is None else costs[stage]
 
-    n_starts = min(n_starts, first.stop) if others else 1
-    if n_starts == 1:
-        starts = [backend.nearest(values, *of(first))]
-    else:
-        found = backend.several_nearest(values, *of(first), n_starts)
-        starts = [found[..., start] for start in range(n_starts)]
-    best = None
-    for start in starts:
-        tokens, left = [start], values - codes[start] if others else None
-        for stage in others:
+    n_kept = min(n_kept, first.stop) if others else 1
+    if n_kept == 1:
+        tokens, left = [], values
+        for stage in stages:
             tokens.append(stage.start + backend.nearest(left, *of(stage)))
-            left = left - codes[tokens[-1]]
-        tokens = xp.stack(tokens, -1)
-        if n_starts == 1:
-            return tokens
-        total = (left**2).sum(-1)
-        if costs is not None:
-            total = total + costs[tokens].sum(-1)
+            if stage is not stages[-1]:
+                left = left - codes[tokens[-1]]
+        return xp.stack(tokens, -1)
+    # Beginnings: (…, n_kept, n_stages so far), and what they leave, (…, n_kept, dim).
+    tokens = backend.several_nearest(values, *of(first), n_kept)[..., None]
+    left = values[..., None, :] - codes[tokens[..., 0]]
+    for stage in others[:-1]:
+        totals = _totals(left, tokens, costs)
+        pairs = backend.best_continuations(left, totals, *of(stage), n_kept)
+        n_codes = len(codes[stage])
+        beginning, code = pairs // n_codes, stage.start + pairs % n_codes
+        tokens = backend.take_along(tokens, beginning[..., None], -2)
+        tokens = xp.concatenate([tokens, code[..., None]], -1)
+        left = backend.take_along(left, beginning[..., None], -2) - codes[code]
+    best = None
+    for start in range(n_kept):
+        token = others[-1].start + backend.nearest(left[..., start, :], *of(others[-1]))
+        longer = xp.concatenate([tokens[..., start, :], token[..., None]], -1)
+        total = _totals(left[..., start, :] - codes[token], longer, costs)
         if best is None:
-            best, least = tokens, total
-        best = xp.where((total < least)[..., None], tokens, best)
+            best, least = longer, total
+        best = xp.where((total < least)[..., None], longer, best)
         least = xp.minimum(least, total)
     return best
+
+
+def _totals(left, tokens, costs):
+    """Squared error and costs of beginnings."""
+    error = (left**2).sum(-1)
+    return error if costs is None else error + costs[tokens].sum(-1)
 
 
 def sum_of_codes(tokens, codes):

@@ -84,12 +84,13 @@ class ResidualVectorQuantizer(VectorQuantizer):
 
     Notes
     -----
-    The nearest code of the first stage is not always the best start: four codes are
-    tried, and the one with the least error after all stages is used.
+    The nearest code of a stage is not always the best for the sum of all: the four best
+    beginnings are kept from stage to stage, and the one with the least error after all
+    stages is used.
 
     Inside a network, all codebooks are trained together. A quarter of the windows of
     each batch are restored from fewer stages, so that one tokenizer serves several
-    rates. Several starts are tried for the quarter of the blocks with the largest
+    rates. Several beginnings are kept for the quarter of the blocks with the largest
     errors only, which takes less time.
 
     References

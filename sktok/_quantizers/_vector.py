@@ -38,7 +38,7 @@ _RARE = 1e-7  # least share of a code, which keeps its length finite
 _LENGTH_ROUNDS = 5  # of choosing codes and counting them
 _LENGTH_VECTORS = 100_000  # in such a round, at most
 _ENOUGH_VECTORS = 10_000  # to learn lengths from; running shares count for the rest
-_N_STARTS = 4  # codes of a first stage to try; one has a 10 % larger error
+_N_KEPT = 4  # beginnings of the tokens of a block; one has a 10 % larger error
 _FAR = 0.25  # share of the values of a batch for which training tries several starts
 _START_ITERATIONS = 10  # of k-means, before training with a rate weight
 _RAMP = 500  # batches, at most, in which the cost of a bit grows to its full value
@@ -320,10 +320,10 @@ class VectorQuantizer(BaseQuantizer):
         vectors, codes = widened(vectors, self.codes_)
         return self._choose(ARRAYS, vectors, codes, self._costs())
 
-    def _choose(self, backend, values, codes, costs, n_starts=_N_STARTS):
+    def _choose(self, backend, values, codes, costs, n_kept=_N_KEPT):
         """Tokens of values, (n_values, dim) -> (n_values, n_stages)."""
         stages = self._stages()
-        return stage_by_stage(backend, values, codes, stages, costs, n_starts)
+        return stage_by_stage(backend, values, codes, stages, costs, n_kept)
 
     def _costs(self):
         """Cost of the bits of each code, in the unit of the squared distance."""
@@ -412,9 +412,9 @@ class VectorQuantizer(BaseQuantizer):
         return quantized, penalty / training.power
 
     def _choose_quickly(self, values, codes, costs, n_fewer):
-        """Tokens of values, with several starts only where one leaves a large error.
+        """Tokens of values, with several beginnings where one leaves a large error.
 
-        The first `n_fewer` values have one start, as if there were fewer stages.
+        The first `n_fewer` values have one, as if there were fewer stages.
         """
         tokens = self._choose(tensors(), values, codes, costs, 1)
         if tokens.shape[1] == 1:
@@ -559,7 +559,16 @@ class VectorQuantizer(BaseQuantizer):
         def several_nearest(x, codes, costs, n):
             return distances(x, codes, costs).topk(n, largest=False)[1]
 
-        backend = Backend(torch, nearest, several_nearest)
+        def best_continuations(left, totals, codes, costs, n):
+            # The square of what is left differs from beginning to beginning.
+            table = distances(left, codes, costs) + totals[..., None]
+            centers = codes.mean(0)
+            shift = 2 * (left - centers).float() @ centers.float()
+            return (table - shift[..., None]).flatten(-2).topk(n, largest=False)[1]
+
+        backend = Backend(
+            torch, torch.take_along_dim, nearest, several_nearest, best_continuations
+        )
 
         def quantize(x):
             return self._choose(backend, x, codes, costs)

@@ -78,6 +78,37 @@ def several_nearest(values, codes, costs, n):
     return torch.cat(found)[: len(values)]
 
 
+def best_continuations(left, totals, codes, costs, n):
+    """For each value, the `n` best pairs of a beginning and a code that follows it.
+
+    Parameters
+    ----------
+    left : torch.Tensor of shape (n_values, n_beginnings, dim)
+        What each beginning leaves of the value.
+
+    totals : torch.Tensor of shape (n_values, n_beginnings)
+        Squared error and costs of each beginning.
+
+    codes, costs, n
+        As in `several_nearest`.
+
+    Returns
+    -------
+    torch.Tensor of int64, shape (n_values, n)
+        Pairs as ``beginning * n_codes + code``.
+    """
+    n_values, n_beginnings, _ = left.shape
+    missing = -n_values % _ROWS_AT_ONCE
+    left = F.pad(left, (0, 0, 0, 0, 0, missing)).split(_ROWS_AT_ONCE)
+    totals = F.pad(totals, (0, 0, 0, missing)).split(_ROWS_AT_ONCE)
+    found = []
+    for piece, total in zip(left, totals, strict=True):
+        table = distances(piece.flatten(0, 1), codes, costs)
+        table = table.view(len(piece), n_beginnings, -1) + total[..., None]
+        found.append(_several(table.flatten(1), n))
+    return torch.cat(found)[:n_values]
+
+
 def _several(table, n):
     """Columns of the `n` smallest numbers in each row of a table, which it changes."""
     if table.device.type != "cpu":

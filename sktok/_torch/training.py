@@ -254,7 +254,8 @@ def augmented(batch, deviation, generator, n_leads=1):
         signal = torch.lerp(signal[..., left], signal[..., left + 1], position - left)
     normal = torch.randn(1 + n_leads, n_windows, generator=generator, dtype=batch.dtype)
     normal = normal.T[..., None].to(batch.device)
-    gain, offset = torch.exp(_GAIN_SPREAD * normal[:, :1]), _OFFSET_SPREAD * normal[:, 1:]
+    gain = torch.exp(_GAIN_SPREAD * normal[:, :1])
+    offset = _OFFSET_SPREAD * normal[:, 1:]
     level = signal.mean(2, keepdim=True)
     signal = level + gain * (signal - level) + deviation * offset
     return signal.unflatten(2, (batch.shape[1], -1)).transpose(1, 2).flatten(2)

@@ -359,7 +359,7 @@ def _load(formats, paths, *, channel=0, leads="axis", groups=None, **options):
 
 
 def _require_same_leads(recordings, records):
-    """Yield recordings, with leads in the order of the first; raise if one has others."""
+    """Yield recordings in the order of the first; raise if one has other leads."""
     first = None
     for record, signals in zip(records, recordings, strict=True):
         names = [signal.lead for signal in signals]

@@ -117,9 +117,10 @@ def windows_from(
 
     Parameters
     ----------
-    signal : array-like of shape (n_samples,) or (n_leads, n_samples)
+    signal : array-like of shape (n_samples,) or (n_leads, n_samples), or a frame
         Numbers in `unit`, of one lead or of several. NaN and masked values are invalid
-        samples.
+        samples. A frame has a row for each sample and a column for each lead, whose
+        names are those of the leads.
 
     fs : float
         Sampling rate of `signal` in Hz.
@@ -130,7 +131,7 @@ def windows_from(
 
     lead : str, sequence of str, or None, default=None
         Name of the lead, or the names of all leads. `None` names the leads by their
-        indices.
+        indices, or by the columns of a frame.
 
     record : str, default="0"
         Name of the record.
@@ -197,12 +198,22 @@ def windows_from(
     ... )
     >>> ecg.data.shape, ecg.fs, ecg.unit
     ((4, 250), 250, 'mV')
+
+    A frame names its leads:
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"I": signal[0], "II": signal[1]})
+    >>> windows_from(frame, fs=500, unit="µV").lead[0]
+    array(['I', 'II'], dtype='<U2')
     """
     fs = require_fs(fs)
     if fs is None:
         raise ValueError("fs=None: give the sampling rate of the signal in Hz.")
     if not isinstance(unit, str | None):
         raise TypeError(f"unit={unit!r}: expected a string such as 'mV', or None.")
+    if hasattr(signal, "columns"):
+        lead = list(signal.columns) if lead is None else lead
+        signal = np.transpose(signal)
     samples = _validate_signal(signal)
     rows = np.atleast_2d(samples)
     names = _validate_names(lead, len(rows))

@@ -12,6 +12,7 @@ from sktok.plotting._reconstruction import ReconstructionDisplay
 from sktok.plotting._token_strip import TokenStripDisplay
 from sktok.plotting._token_usage import TokenUsageDisplay
 from sktok.plotting._training import TrainingDisplay
+from sktok.plotting._twelve_leads import TwelveLeadDisplay
 
 __all__ = [
     "CodebookDisplay",
@@ -21,4 +22,5 @@ __all__ = [
     "TokenStripDisplay",
     "TokenUsageDisplay",
     "TrainingDisplay",
+    "TwelveLeadDisplay",
 ]

@@ -121,10 +121,14 @@ def end_to_end(starts, windows):
 def _blocks(estimator, tokens, row_shape, n_leads):
     """Tokens by lead and the place of their blocks, or None if this is not known.
 
+    Tokens of joint blocks are those of all leads.
+
     The first tokens of each lead of a `GainShapeTokenizer` are those of offset and
     gain. They describe a whole window and are left out.
     """
     if tokens.ndim != 2 or tokens.dtype.kind not in "iu" or tokens.shape[1] % n_leads:
+        return None
+    if n_leads > 1 and find(estimator, "leads_") == "joint":
         return None
     n_left_out = len(find(estimator, "token_ranges_") or [None]) - 1
     tokens = tokens.reshape(len(tokens), n_leads, -1)[..., n_left_out:]
