@@ -40,8 +40,9 @@ rate: .venv/installed  ## docs/rate_distortion.md, compression.md: needs MIT-BIH
 pretrain: .venv/installed  ## the files of load_pretrained: needs MIT-BIH and other ECG
 	$(BIN)/python examples/train_pretrained.py
 
-card: .venv/installed  ## docs/pretrained.md: needs the same
+card: .venv/installed  ## docs/pretrained.md and twelve_leads.md: needs the same
 	$(BIN)/python examples/benchmark_pretrained.py docs
+	$(BIN)/python examples/benchmark_twelve_leads.py docs
 
 bench: .venv/rivals  ## the tables of docs/speed.md
 	$(BIN)/python examples/benchmark_speed.py

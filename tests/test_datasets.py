@@ -535,9 +535,11 @@ def test_an_axis_needs_the_same_leads_in_all_records(tmp_path, signal):
         write_record(tmp_path, "b", signal, leads=("II", "I")),
         write_record(tmp_path, "c", signal[:, :1], leads=("I",)),
     ]
-    for others in (paths[:2], paths[::2]):
-        with pytest.raises(ValueError, match=r"has the leads I.*leads='rows'"):
-            load_wfdb(others, channel="all")
+    with pytest.raises(ValueError, match=r"has the leads I, and .*leads='rows'"):
+        load_wfdb(paths[::2], channel="all")
+    in_order = load_wfdb(paths[:2], channel="all", window_length=1000)
+    assert in_order.lead.tolist() == [["I", "II"], ["I", "II"]]
+    np.testing.assert_allclose(in_order.data, [signal.T, signal.T[::-1]])
     rows = load_wfdb(paths, channel="all", leads="rows", window_length=1000)
     assert list(rows.lead) == ["I", "II", "II", "I", "I"]
     assert list(rows.record) == ["a", "a", "b", "b", "c"]

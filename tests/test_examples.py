@@ -486,6 +486,62 @@ def test_the_benchmark_of_pretrained_tokenizers(other_ecg, tmp_path, monkeypatch
     assert (tmp_path / "pretrained.png").stat().st_size > 10_000
 
 
+@pytest.fixture
+def other_leads(monkeypatch, ecg):
+    """The modules for twelve leads, with little ECG and few training steps."""
+    import benchmark_twelve_leads as benchmark
+    import train_pretrained as training
+
+    def load_12(folder, fs=250):
+        gains = np.linspace(0.5, 2, 8)[:, np.newaxis]
+        parts = ecg.data.ravel()[: 4 * 10 * fs].reshape(4, 1, 10 * fs)
+        noise = np.random.default_rng(0).normal(scale=0.01, size=(4, 8, 10 * fs))
+        return Bunch(data=gains * parts + noise, groups=np.array(list("abcd")))
+
+    tiny = {"ecg12-40hz-v1": (50, 2, 8, 4, 2), "ecg12-100hz-v1": (25, 2, 8, 4, 2)}
+    for module in (benchmark, training):
+        monkeypatch.setattr(module, "load_12", load_12)
+        monkeypatch.setattr(module, "FAMILY_12", tiny)
+        monkeypatch.setattr(module, "N_CODES", 8)
+    return benchmark, training
+
+
+def test_tokenizers_of_twelve_leads_are_trained(other_leads, tmp_path):
+    _, training = other_leads
+    with joblib.parallel_config("threading"):
+        training.main(["ecg12-40hz-v1"], tmp_path)
+    tokenizer = load(tmp_path / "ecg12-40hz-v1.skops")
+    tokens = tokenizer.transform(np.zeros((1, 8, 2500)))
+    assert tokens.shape == (1, 8 + 1 + 2 * 50)
+    codes = tokenizer["gain_shape"].tokenizer_["tokenize"].quantizer_.codes_
+    assert (codes == codes.astype(np.float16)).all()
+
+
+def test_half_of_the_crops_are_varied(other_leads):
+    _, training = other_leads
+    records = training.load_records_12()
+    assert records.shape == (12, 8, 2500)
+    crops = training.varied_crops(records)
+    assert crops.shape == (144, 8, 1250)
+    windows = np.lib.stride_tricks.sliding_window_view(records[0], 1250, axis=1)
+    is_part = [
+        (windows == crop[:, np.newaxis]).all((0, 2)).any() for crop in crops[:12]
+    ]
+    assert is_part == [False, True] * 6
+
+
+def test_the_benchmark_of_twelve_leads(other_leads, tmp_path, monkeypatch):
+    benchmark, _ = other_leads
+    monkeypatch.setattr(benchmark, "N_RUNS", 1)
+    monkeypatch.setattr(benchmark, "N_TIMED", 1)
+    with joblib.parallel_config("threading"):
+        benchmark.main(tmp_path, joblib.Memory(None))
+    page = (tmp_path / "twelve_leads.md").read_text()
+    assert "{" not in page
+    assert page.count("| ecg12-40hz-v1 |") == 3
+    assert (tmp_path / "twelve_leads.png").stat().st_size > 10_000
+
+
 def test_annotated_waves_are_those_of_their_beats(monkeypatch, tmp_path):
     import benchmark_pretrained as benchmark
 

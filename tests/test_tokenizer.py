@@ -554,6 +554,7 @@ def test_settings_follow_network_block_size_and_data():
         "batch_size": 32,
         "learning_rate": 0.03,
         "augment": True,
+        "n_leads": 1,
     }
 
 

@@ -119,8 +119,8 @@ def windows_from(
     ----------
     signal : array-like of shape (n_samples,) or (n_leads, n_samples), or a frame
         Numbers in `unit`, of one lead or of several. NaN and masked values are invalid
-        samples. A frame has a row for each sample and a column for each lead, whose
-        names are those of the leads.
+        samples. A frame with names of columns has a row for each sample, and a column
+        for each lead, which has its name.
 
     fs : float
         Sampling rate of `signal` in Hz.
@@ -211,9 +211,9 @@ def windows_from(
         raise ValueError("fs=None: give the sampling rate of the signal in Hz.")
     if not isinstance(unit, str | None):
         raise TypeError(f"unit={unit!r}: expected a string such as 'mV', or None.")
-    if hasattr(signal, "columns"):
-        lead = list(signal.columns) if lead is None else lead
-        signal = np.transpose(signal)
+    columns = list(getattr(signal, "columns", []))
+    if columns and all(isinstance(name, str) for name in columns):
+        lead, signal = columns if lead is None else lead, np.transpose(signal)
     samples = _validate_signal(signal)
     rows = np.atleast_2d(samples)
     names = _validate_names(lead, len(rows))
