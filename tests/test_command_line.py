@@ -31,8 +31,10 @@ from sktok import (
 )
 from sktok._command_line import main
 from sktok._command_line._parser import build_parser
+from sktok._polyphase import resample
 from sktok.corpus import read_corpus, write_corpus
-from sktok.datasets import load_wfdb, split_patients
+from sktok.datasets import derive_leads, load_wfdb, split_patients
+from sktok.datasets._leads import INDEPENDENT_LEADS
 from sktok.datasets._wfdb import read_leads
 from sktok.metrics import describe, prd, reconstruct
 from sktok.persistence import load, save
@@ -189,6 +191,34 @@ def test_decoded_records_are_the_reconstruction_of_the_tokenizer(folder, home):
         np.testing.assert_allclose(decoded.data, expected, rtol=0, atol=step)
     assert len(original.data) == 85  # of 86: one was missing
     assert len(load_wfdb("new/decoded/gap", missing="keep").data) == 86
+
+
+def test_twelve_leads_are_found_by_name(tmp_path, monkeypatch, capsys, ecg):
+    monkeypatch.chdir(tmp_path)
+    gains = np.linspace(-1, 2, 8)[:, np.newaxis]
+    noise = np.random.default_rng(0).normal(scale=0.02, size=(8, 7500))
+    leads = gains * ecg.data.ravel()[:7500] + noise
+    names = ["V6", "AVR", "AVL", "AVF", *"I II III V1 V2 V3 V4 V5".split()]
+    twelve = derive_leads(leads, INDEPENDENT_LEADS, to=names)
+    write_record(Path("ward/a"), *twelve, fs=500, leads=names)
+    by_name = ["--tokenizer", "ecg12-40hz-v1"]
+    for channel, expected in (([], INDEPENDENT_LEADS), (["all"], names)):
+        options = [option for name in channel for option in ("--channel", name)]
+        corpus, out = f"corpus{len(channel)}", f"out{len(channel)}"
+        arguments = ["ward/a", *options, *by_name, "--out", corpus]
+        assert main(["tokenize", *arguments]) == 0
+        assert main(["decode", corpus, *by_name, "--out", out]) == 0
+        record = wfdb.rdrecord(f"{out}/a")
+        assert record.sig_name == list(expected)
+        restored = dict(zip(record.sig_name, record.p_signal.T, strict=True))
+        assert len(restored["II"]) == 2500  # ten seconds; the rest is no window
+        original = resample(leads[1], 500, 250)[:2500]
+        assert prd(original, restored["II"], centered=True) < 25
+    first, second = (read_corpus(f"corpus{i}").train for i in (0, 1))
+    np.testing.assert_array_equal(first, second)
+    write_record(Path("ward/b"), *leads[:3], leads=names[:3])
+    shown = error_of(capsys, "tokenize", "ward/b", *by_name, "--out", "x")
+    assert "no channel 'I'" in shown
 
 
 def test_a_pretrained_tokenizer_has_a_name_and_no_file(folder, capsys):

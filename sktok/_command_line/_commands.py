@@ -26,6 +26,7 @@ from sktok._steps import (
     require_unit_kept,
     selects_leads,
     signal_facts,
+    take_leads,
     walk,
     window_shape,
 )
@@ -130,7 +131,7 @@ def decode(arguments):
     with whole_folder(arguments.out) as staged:
         for name in names:
             entries = records[name]
-            _set_rate(tokenizer, entries[0]["fs"])
+            _set_facts(tokenizer, entries[0])
             signals = _decoded(entries, corpus, tokenizer)
             _write_record(staged, name, entries, signals)
     print(as_lines({"folder": str(arguments.out), "records": len(records)}))
@@ -178,7 +179,7 @@ def decompress(arguments):
     entries = _described_record(data, arguments.file, tokenizer)
     tokens = coder.decompress(data)
     ((name, entries),) = _by_wfdb_name(entries).items()
-    _set_rate(tokenizer, entries[0]["fs"])
+    _set_facts(tokenizer, entries[0])
     limits = np.cumsum(list(map(_n_windows, entries)))[:-1]
     parts = (to_signal(part, tokenizer) for part in np.split(tokens, limits))
     signals = _placed(entries, parts, *window_shape(tokenizer))
@@ -297,7 +298,6 @@ def _described_record(data, path, tokenizer):
 
 def _describes_record(entries, tokenizer, n_windows):
     """Whether the metadata of compressed tokens are those of `compress`."""
-    n_leads, _ = window_shape(tokenizer)
     try:
         return (
             len({entry["record"] for entry in entries}) == 1
@@ -305,12 +305,19 @@ def _describes_record(entries, tokenizer, n_windows):
             and sum(map(_n_windows, entries)) == n_windows
             and all(type(n) is int for e in entries for n in chain(*e["runs"]))
             and all(0 < n for entry in entries for _, n in entry["runs"])
-            and all(is_lead(entry["lead"], n_leads) for entry in entries)
+            and all(_are_leads(entry["lead"], tokenizer) for entry in entries)
             and all(isinstance(entry["unit"], str | None) for entry in entries)
             and all(0 < entry["fs"] < math.inf for entry in entries)
         )
     except (KeyError, TypeError, ValueError):
         return False
+
+
+def _are_leads(lead, tokenizer):
+    """Whether these may be the leads of a record that a tokenizer has encoded."""
+    if selects_leads(tokenizer):  # those of the record, which are more or fewer
+        return isinstance(lead, list) and is_lead(lead, len(lead))
+    return is_lead(lead, window_shape(tokenizer)[0])
 
 
 def _n_windows(entry):
@@ -494,11 +501,14 @@ def _by_wfdb_name(entries):
     return names
 
 
-def _set_rate(tokenizer, fs):
-    """Let a tokenizer decode windows at a rate, if it resamples them."""
+def _set_facts(tokenizer, entry):
+    """Let a tokenizer restore the rate and the leads of a record."""
+    fs, leads = entry["fs"], entry["lead"]
     if signal_facts(tokenizer).fs not in (None, fs):
         step = next(step for step in walk(tokenizer) if hasattr(step, "input_fs"))
         step.set_params(input_fs=fs)
+    if selects_leads(tokenizer):
+        take_leads(tokenizer, leads)
 
 
 def _decoded(entries, corpus, tokenizer):
