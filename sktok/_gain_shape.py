@@ -73,7 +73,7 @@ class GainShapeBins(NamedTuple):
         return nearest_bin(offsets, np.diff(offsets) / 2 + offsets[:-1], levels)
 
     def gain_of(self, deviations):
-        """Index of the gain of each window, given its deviations from the offsets."""
+        """Index of the gain of each lead, given its deviations from its offset."""
         sizes, gains = size_of(deviations, self.norm), self.gains
         if self.norm == "range":  # the smallest that is not below the window
             return np.searchsorted(gains, sizes)
@@ -83,20 +83,17 @@ class GainShapeBins(NamedTuple):
     def split(self, windows):
         """Offsets, gains and shapes of windows.
 
-        ``windows == offsets[offset] + gains[gain] * shapes`` up to rounding.
+        ``windows == offsets[offset] + scales_of(gain) * shapes`` up to rounding.
 
         Parameters
         ----------
         windows : ndarray of float, shape (n_windows, n_leads, window_length)
-            Windows. The leads of a window have one gain.
+            Windows.
 
         Returns
         -------
-        offset : ndarray of int64, shape (n_windows, n_leads)
-            Index of the offset of each lead.
-
-        gain : ndarray of int64, shape (n_windows,)
-            Index of the gain of each window.
+        offset, gain : ndarray of int64, shape (n_windows, n_leads)
+            Index of the offset and of the gain of each lead.
 
         shapes : ndarray of float, shape (n_windows, n_leads, window_length)
             Shapes, in the dtype of the windows.
@@ -105,7 +102,7 @@ class GainShapeBins(NamedTuple):
         is_beyond = (offset < 0) | (offset == n_bins)
         shapes = windows - self.offsets[np.where(is_beyond, 0, offset), np.newaxis]
         gain = self.gain_of(shapes)
-        beyond = is_beyond.any(axis=1) | (gain == n_bins)
+        beyond = (is_beyond | (gain == n_bins)).any(axis=1)
         if beyond.any():
             first = windows[beyond][0]
             raise ValueError(
@@ -115,8 +112,25 @@ class GainShapeBins(NamedTuple):
                 f"and gains up to {self.gains[-1]:.3g}. Check the unit of X, or fit on "
                 "such a signal."
             )
-        shapes /= self.gains[gain, np.newaxis, np.newaxis]
+        shapes /= self.scales_of(gain)[..., np.newaxis]
         return offset, gain, shapes.astype(windows.dtype, copy=False)
+
+    def scales_of(self, gain):
+        """What shapes are divided by: (n_windows, n_leads), from indices of gains.
+
+        It is the gain, or for several leads the geometric mean of the gain of the lead
+        and that of the window. With the gain of the lead alone, weak leads would get as
+        many bits as strong ones; with that of the window alone, the tokens of a shape
+        would say again and again how strong each lead is.
+        """
+        gains = self.gains[gain]
+        if gains.shape[1] == 1:
+            return gains
+        of_window = largest = gains.max(axis=1, keepdims=True)
+        if self.norm == "l4":
+            mean = np.mean((gains / largest) ** 4, axis=1, keepdims=True)
+            of_window = largest * mean**0.25
+        return np.sqrt(gains) * np.sqrt(of_window)
 
 
 def level_of(windows, norm):
@@ -127,15 +141,14 @@ def level_of(windows, norm):
 
 
 def size_of(deviations, norm):
-    """The gain of windows, before it is quantised; they are deviations from offsets."""
-    deviations = deviations.reshape(len(deviations), -1)
+    """The gain of each lead, before it is quantised, from deviations from offsets."""
     if norm == "range":
-        return deviations.max(axis=1).astype(float)
+        return deviations.max(axis=-1).astype(float)
     # In rows, so that each sum has one order; scaled, so that no power overflows.
     deviations = np.abs(np.ascontiguousarray(deviations, dtype=float))
-    largest = deviations.max(axis=1)
-    deviations /= np.where(largest > 0, largest, 1.0)[:, np.newaxis]
-    return largest * np.mean(deviations**4, axis=1) ** 0.25
+    largest = deviations.max(axis=-1)
+    deviations /= np.where(largest > 0, largest, 1.0)[..., np.newaxis]
+    return largest * np.mean(deviations**4, axis=-1) ** 0.25
 
 
 def nearest_bin(bins, edges, values):
@@ -146,9 +159,9 @@ def nearest_bin(bins, edges, values):
     return nearest
 
 
-def split_tokens(tokens, ranges, n_offsets):
+def split_tokens(tokens, ranges, n_leads):
     """Yield the offset, gain and shape tokens of windows, each counted from 0."""
-    parts = np.split(tokens, [n_offsets, n_offsets + 1], axis=1)
+    parts = np.split(tokens, [n_leads, 2 * n_leads], axis=1)
     for part, (name, expected) in zip(parts, ranges.items(), strict=True):
         if part.min() < expected.start or part.max() >= expected.stop:
             raise ValueError(
@@ -181,8 +194,9 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
 
     Each lead of windows of several leads has its own offset, gain and shape tokens, and
     one tokenizer encodes the shapes of all leads one by one. With ``leads="joint"``,
-    each lead has its own offset, and the window has one gain and one shape, which
-    `tokenizer` encodes with all its leads.
+    each lead has its own offset and gain, and the window has one shape, which
+    `tokenizer` encodes with all its leads. In it, a lead is divided by the geometric
+    mean of its own gain and that of the window.
 
     Parameters
     ----------
@@ -411,13 +425,13 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         is_joint = getattr(self, "leads_", "separate") == "joint"
         return self.row_shape_ if is_joint else self.row_shape_[-1:]
 
-    def _n_offsets(self):
-        """Number of offsets of what is encoded at once."""
+    def _n_at_once(self):
+        """Number of leads that are encoded at once."""
         return math.prod(self._shape_at_once()[:-1])
 
     def _encoded_at_once(self, X):
         """Checked windows as (n, n_leads, window_length), of one lead or of all."""
-        return X.reshape(-1, self._n_offsets(), X.shape[-1])
+        return X.reshape(-1, self._n_at_once(), X.shape[-1])
 
     def _split(self, bins, windows):
         """Offsets, gains, and shapes as the tokenizer takes them."""
@@ -443,9 +457,9 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         Returns
         -------
         tokens : ndarray of int64, shape (n_windows, n_leads * (2 + n_shape_tokens)) \
-                or (n_windows, n_leads + 1 + n_shape_tokens)
+                or (n_windows, 2 * n_leads + n_shape_tokens)
             Offset, gain and shape tokens, in their `token_ranges_`, of one lead after
-            the other; or the offsets of all leads, the gain and the shape.
+            the other; or the offsets of all leads, their gains and their shape.
 
         Raises
         ------
@@ -467,7 +481,7 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         Parameters
         ----------
         X : array-like of int, shape (n_windows, n_leads * (2 + n_shape_tokens)) or \
-                (n_windows, n_leads + 1 + n_shape_tokens)
+                (n_windows, 2 * n_leads + n_shape_tokens)
             Tokens, as returned by `transform`.
 
         Returns
@@ -487,17 +501,17 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         check_is_fitted(self)
         tokens = validate_tokens(X, self.n_tokens_, self._tokens_per_window())
         tokens = tokens.reshape(-1, self._tokens_at_once())
-        parts = split_tokens(tokens, self.token_ranges_, self._n_offsets())
-        offset, gain, shapes = parts
+        n_leads, bins = self._n_at_once(), self._bins()
+        offset, gain, shapes = split_tokens(tokens, self.token_ranges_, n_leads)
         shapes = self.tokenizer_.inverse_transform(shapes)
-        shapes = shapes.reshape(-1, self._n_offsets(), self.row_shape_[-1])
-        windows = self.offsets_[offset][..., np.newaxis]
-        windows = windows + self.gains_[gain][..., np.newaxis] * shapes
+        shapes = shapes.reshape(-1, n_leads, self.row_shape_[-1])
+        windows = bins.scales_of(gain)[..., np.newaxis] * shapes
+        windows = bins.offsets[offset][..., np.newaxis] + windows
         return windows.reshape(-1, *self.row_shape_)
 
     def _tokens_at_once(self):
         """Number of tokens of what is encoded at once."""
-        return self._n_offsets() + 1 + self._count_shape_tokens()
+        return 2 * self._n_at_once() + self._count_shape_tokens()
 
     def _tokens_per_window(self):
         n_parts = math.prod(self.row_shape_) // math.prod(self._shape_at_once())
@@ -540,12 +554,13 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         names : ndarray of str, shape (n_tokens_per_window,)
             ``'offset'``, ``'gain'``, ``'shape0'``, ``'shape1'``, …; for separate leads
             ``'lead0_offset'``, ``'lead0_gain'``, …; for joint leads
-            ``'lead0_offset'``, ``'lead1_offset'``, …, ``'gain'``, ``'shape0'``, …
+            ``'lead0_offset'``, …, ``'lead0_gain'``, …, ``'shape0'``, …
         """
         check_is_fitted(self)
         shapes = [f"shape{i}" for i in range(self._count_shape_tokens())]
         joint = self._shape_at_once()[:-1]
-        names = [*names_by_lead(["offset"], joint), "gain", *shapes]
+        bins = [names_by_lead([name], joint) for name in ("offset", "gain")]
+        names = [*bins[0], *bins[1], *shapes]
         if not joint:
             names = names_by_lead(names, self.row_shape_[:-1])
         return feature_names(self, names, input_features)

@@ -366,7 +366,7 @@ def with_leads(tokenizer, lead):
     >>> tokenizer = with_leads(tokenizer, twelve)
     >>> tokens = tokenizer.transform(np.zeros((1, 12, 2500)))  # ten seconds at 250 Hz
     >>> tokens.shape
-    (1, 409)
+    (1, 416)
     """
     tokenizer = copy.deepcopy(without_search(tokenizer))
     check_is_fitted(tokenizer)

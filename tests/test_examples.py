@@ -512,7 +512,7 @@ def test_tokenizers_of_twelve_leads_are_trained(other_leads, tmp_path):
         training.main(["ecg12-40hz-v1"], tmp_path)
     tokenizer = load(tmp_path / "ecg12-40hz-v1.skops")
     tokens = tokenizer.transform(np.zeros((1, 8, 2500)))
-    assert tokens.shape == (1, 8 + 1 + 2 * 50)
+    assert tokens.shape == (1, 2 * 8 + 2 * 50)
     codes = tokenizer["gain_shape"].tokenizer_["tokenize"].quantizer_.codes_
     assert (codes == codes.astype(np.float16)).all()
 

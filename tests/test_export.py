@@ -343,7 +343,7 @@ def test_joint_tokens_of_chosen_leads(norm, windows, tmp_path):
     ).fit(X)
     to_onnx(tokenizer, tmp_path / "tokenizer")
     found = run(tmp_path / "tokenizer" / "encoder.onnx", X)
-    assert found.shape == (len(X), 3 + 1 + 20)
+    assert found.shape == (len(X), 3 + 3 + 20)
     restored = run(tmp_path / "tokenizer" / "decoder.onnx", found)
     assert_restored(tokenizer, found, restored)
     assert (found != tokenizer.transform(X)).mean() < 1e-3

@@ -74,13 +74,15 @@ def test_shapes_are_normalised_and_restore_the_window(windows, n_bins, dtype, no
         # The gain is that of the nearest bin, on a logarithmic scale; that of flat
         # windows is the smallest.
         step = np.sqrt(bins.gains[1] / bins.gains[0])
-        norms = np.mean(shapes.astype(float) ** 4, axis=(1, 2)) ** 0.25
+        gains = bins.gains[gain]
+        norms = np.mean(shapes.astype(float) ** 4, axis=2) ** 0.25
+        norms *= bins.scales_of(gain) / gains
         assert (norms <= step * (1 + 1e-5)).all()
         assert (norms >= (1 - 1e-5) / step)[gain > 0].all()
-    gains = bins.gains[gain][:, None, None]
-    decoded = bins.offsets[offset][..., None] + gains * shapes
-    largest = np.abs(gains * shapes).max(axis=2)
-    magnitude = largest + gains[..., 0] + np.abs(bins.offsets[offset])
+    scales = bins.scales_of(gain)[..., None]
+    decoded = bins.offsets[offset][..., None] + scales * shapes
+    largest = np.abs(scales * shapes).max(axis=2)
+    magnitude = largest + scales[..., 0] + np.abs(bins.offsets[offset])
     rounding = 4 * np.finfo(dtype).eps * magnitude[..., None]
     assert (np.abs(decoded - windows) <= rounding).all()
 
@@ -94,7 +96,19 @@ def test_the_l4_norm_is_that_of_the_deviations_from_the_nearest_offset(ecg):
     norms = np.linalg.norm(ecg.data - bins.offsets[nearest, None], ord=4, axis=1)
     norms /= ecg.data.shape[1] ** 0.25
     nearest = np.abs(np.log(np.divide.outer(norms, bins.gains))).argmin(axis=1)
-    np.testing.assert_array_equal(gain, nearest)
+    np.testing.assert_array_equal(gain[:, 0], nearest)
+
+
+@pytest.mark.parametrize("norm", ["range", "l4"])
+def test_scales_are_between_the_gain_of_the_lead_and_of_the_window(norm):
+    bins = GainShapeBins(norm, np.array([0.0]), np.geomspace(0.01, 100, 20))
+    gain = np.random.default_rng(0).integers(20, size=(50, 3))
+    gains, scales = bins.gains[gain], bins.scales_of(gain)
+    of_window = gains.max(axis=1, keepdims=True)
+    if norm == "l4":
+        of_window = np.mean(gains**4, axis=1, keepdims=True) ** 0.25
+    np.testing.assert_allclose(scales**2, gains * of_window)
+    np.testing.assert_array_equal(bins.scales_of(gain[:, :1]), gains[:, :1])
 
 
 def test_bins_do_not_depend_on_the_order_in_memory(fitted_of_norm, ecg):

@@ -130,7 +130,7 @@ def test_a_selector_is_saved(tokenizer, eight, tmp_path):
     np.testing.assert_array_equal(loaded.transform(X), twelve.transform(X))
     assert fingerprint(loaded) == fingerprint(tokenizer)
     longer = with_window_length(with_leads(loaded, INDEPENDENT_LEADS), 200)
-    assert longer.transform(eight[:5].repeat(2, axis=2)).shape == (5, 8 + 1 + 20)
+    assert longer.transform(eight[:5].repeat(2, axis=2)).shape == (5, 2 * 8 + 20)
 
 
 def test_a_missing_lead_is_named(tokenizer, eight):

@@ -130,7 +130,7 @@ def test_all_leads_of_any_rate_and_order(fs, leads):
     X = resample(leads, 360, fs)
     eight = load_pretrained("ecg12-40hz-v1", fs=fs)
     tokens = eight.transform(X)
-    assert tokens.shape == (29, 8 + 1 + 8 * 50)  # ten seconds
+    assert tokens.shape == (29, 2 * 8 + 8 * 50)  # ten seconds
     restored = eight.inverse_transform(tokens)
     assert prd(X.ravel(), restored.ravel(), centered=True) < 20
     twelve = load_pretrained("ecg12-40hz-v1", fs=fs, lead=TWELVE_LEADS[::-1])
@@ -147,7 +147,7 @@ def test_fewer_stages_of_all_leads(leads):
     errors = []
     for n_stages in (10, 5, 1):
         tokenizer.set_params(gain_shape__tokenizer__tokenize__n_stages=n_stages)
-        assert tokenizer.transform(leads[:2]).shape == (2, 9 + 100 * n_stages)
+        assert tokenizer.transform(leads[:2]).shape == (2, 16 + 100 * n_stages)
         errors.append(-neg_reconstruction_mse(tokenizer, leads))
     slow = -neg_reconstruction_mse(load_pretrained("ecg12-40hz-v1", fs=360), leads)
     assert errors[0] < slow < errors[2]
@@ -171,7 +171,7 @@ def test_from_a_folder_to_twelve_leads_on_paper(tmp_path, leads):
     tokens = tokenizer.transform(ecg.data)
     restored = tokenizer.inverse_transform(tokens)
     display = TwelveLeadDisplay.from_estimator(tokenizer, ecg.data[:1])
-    assert tokens.shape == (2, 409)
+    assert tokens.shape == (2, 416)
     np.testing.assert_allclose(display.reconstruction[:2], restored[0, :2])
 
 

@@ -85,63 +85,66 @@ class _GainShape(nn.Module):
         super().__init__()
         self.row_shape = tokenizer.row_shape_
         self.shape_at_once = tokenizer._shape_at_once()
-        self.n_offsets = tokenizer._n_offsets()
+        self.n_leads = tokenizer._n_at_once()
         self.tokens_at_once = tokenizer._tokens_at_once()
         self.tokens_per_window = tokenizer._tokens_per_window()
         self.tokenizer = module_of(tokenizer.tokenizer_, "tokenizer")
         bins = tokenizer._bins()
         self.n_bins = len(bins.offsets)
         self.offsets, self.gains = as_tensor(bins.offsets), as_tensor(bins.gains)
-        self.split = self.split_l4 if bins.norm == "l4" else self.split_range
+        self.norm = bins.norm
 
     def forward(self, x):
         # (n, n_leads, window_length), of one lead or of all
-        windows = x.reshape(-1, self.n_offsets, self.row_shape[-1]).double()
-        offset, gain, shapes = self.split(windows)
-        shapes = self.tokenizer(shapes.float().reshape(-1, *self.shape_at_once))
-        bins = torch.cat([offset, self.n_bins + gain[:, None]], dim=1)
-        tokens = torch.cat([bins, 2 * self.n_bins + shapes], dim=1)
+        windows = x.reshape(-1, self.n_leads, self.row_shape[-1]).double()
+        offset = self.offset_of(windows)
+        deviations = windows - F.embedding(offset, self.offsets[:, None])
+        gain = self.gain_of(deviations)
+        shapes = (deviations / self.scales_of(gain)).float()
+        shapes = self.tokenizer(shapes.reshape(-1, *self.shape_at_once))
+        bins, n_bins = [offset, self.n_bins + gain], self.n_bins
+        tokens = torch.cat([*bins, 2 * n_bins + shapes], dim=1)
         return tokens.reshape(-1, self.tokens_per_window)
 
-    def split_range(self, windows):
-        """Indices of offset and gain, and shapes, with ``norm="range"``."""
-        lowest = windows.amin(2, keepdim=True)
-        offset = (self.offsets <= lowest).sum(2).clamp(min=1) - 1
-        deviations = windows - F.embedding(offset, self.offsets[:, None])
-        highest = deviations.amax((1, 2))[:, None]
-        gain = (self.gains < highest).sum(1).clamp(max=self.n_bins - 1)
-        return offset, gain, deviations / self._gains_of(gain)
-
-    def split_l4(self, windows):
-        """The same with ``norm="l4"``."""
+    def offset_of(self, windows):
+        """Index of the offset of each lead."""
+        if self.norm == "range":
+            lowest = windows.amin(2, keepdim=True)
+            return (self.offsets <= lowest).sum(2).clamp(min=1) - 1
         length = windows.shape[2]
         middle = windows.sort(2).values[..., (length - 1) // 2 : length // 2 + 1]
-        median = middle.mean(2, keepdim=True)
         edges = self.offsets[:-1] + self.offsets.diff() / 2
-        offset = (edges < median).sum(2)
-        deviations = windows - F.embedding(offset, self.offsets[:, None])
-        # Scaled as in `transform`: no power overflows.
-        flat = deviations.flatten(1)
-        largest = flat.abs().amax(1, keepdim=True).clamp(min=_TINY)
-        norm = largest * (flat / largest).pow(4).mean(1, keepdim=True).pow(0.25)
-        roots = self.gains.sqrt()
-        edges = roots[:-1] * roots[1:]
-        gain = (edges < norm).sum(1)
-        return offset, gain, deviations / self._gains_of(gain)
+        return (edges < middle.mean(2, keepdim=True)).sum(2)
 
-    def _gains_of(self, gain):
-        """The gains of windows, (n,) -> (n, 1, 1)."""
-        return F.embedding(gain, self.gains[:, None])[..., None]
+    def gain_of(self, deviations):
+        """Index of the gain of each lead."""
+        if self.norm == "range":
+            highest = deviations.amax(2, keepdim=True)
+            return (self.gains < highest).sum(2).clamp(max=self.n_bins - 1)
+        # Scaled as in `transform`: no power overflows.
+        largest = deviations.abs().amax(2, keepdim=True).clamp(min=_TINY)
+        norm = largest * (deviations / largest).pow(4).mean(2, keepdim=True).pow(0.25)
+        roots = self.gains.sqrt()
+        return (roots[:-1] * roots[1:] < norm).sum(2)
+
+    def scales_of(self, gain):
+        """What shapes are divided by, (n, n_leads) -> (n, n_leads, 1)."""
+        gains = F.embedding(gain, self.gains[:, None])
+        if self.n_leads == 1:
+            return gains
+        of_window = largest = gains.amax(1, keepdim=True)
+        if self.norm == "l4":
+            mean = (gains / largest).pow(4).mean(1, keepdim=True)
+            of_window = largest * mean.pow(0.25)
+        return gains.sqrt() * of_window.sqrt()
 
     def inverse(self, tokens):
-        tokens = tokens.reshape(-1, self.tokens_at_once)
-        n_bins, n_before = self.n_bins, self.n_offsets + 1
-        shapes = self.tokenizer.inverse(tokens[:, n_before:] - 2 * n_bins)
-        shapes = shapes.reshape(-1, self.n_offsets, self.row_shape[-1]).double()
-        offsets = F.embedding(tokens[:, : self.n_offsets], self.offsets[:, None])
-        gains = self._gains_of(tokens[:, self.n_offsets] - n_bins)
-        windows = (offsets + gains * shapes).float()
-        return windows.reshape(-1, *self.row_shape)
+        tokens, n_leads = tokens.reshape(-1, self.tokens_at_once), self.n_leads
+        shapes = self.tokenizer.inverse(tokens[:, 2 * n_leads :] - 2 * self.n_bins)
+        shapes = shapes.reshape(-1, n_leads, self.row_shape[-1]).double()
+        offsets = F.embedding(tokens[:, :n_leads], self.offsets[:, None])
+        scales = self.scales_of(tokens[:, n_leads : 2 * n_leads] - self.n_bins)
+        return (offsets + scales * shapes).float().reshape(-1, *self.row_shape)
 
 
 class _Chain(nn.Module):

@@ -37,7 +37,8 @@ def derive_leads(data, lead, *, to=TWELVE_LEADS):
         Their names, such as ``ecg.lead[0]`` of a Bunch. Upper and lower case are the
         same.
 
-    to : sequence of str, default=('I', 'II', 'III', 'aVR', 'aVL', 'aVF', 'V1', …, 'V6')
+    to : sequence of str, default=('I', 'II', 'III', 'aVR', 'aVL', 'aVF', 'V1', 'V2', \
+            'V3', 'V4', 'V5', 'V6')
         Names of the leads to return, in this order.
 
     Returns
