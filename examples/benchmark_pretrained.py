@@ -416,8 +416,8 @@ PAGE = """# Pretrained tokenizers
 
 `load_pretrained` loads a tokenizer that was trained on {n_patients:,} patients: for any
 lead of any device, at any sampling rate, in millivolts. It needs no training and no
-network connection, and the tokens of a name never change. Those that encode all leads of
-an ECG together are on [another page](twelve_leads.md).
+network connection, and the tokens of a name never change. Tokenizers of all leads of an
+ECG together are on [another page](twelve_leads.md).
 
 ```python
 from sktok import load_pretrained

@@ -246,11 +246,11 @@ One thread of the CPU, records of LUDB with twelve leads at 500 Hz, resampling i
 Blocks hold a piece of all eight leads (`BlockSegmenter(leads="joint")`): 50 samples of
 each, 0.2 s, in `{base}`, and 25 in `ecg12-100hz-v1`. Each lead has a token of its
 offset, its median, and one of its gain, and is divided by the geometric mean of its own
-gain and that of the window (`GainShapeTokenizer(norm="l4", leads="joint")`). `networks.MultiLeadAutoencoder` reads
-each lead by the same weights, mixes them, starting from the principal components of
-samples and leads together, and restores each lead by the same weights again. A
-`ResidualVectorQuantizer` of {n_codes:,} codes in each of 8 or 10 stages makes the
-tokens.
+gain and that of the window (`GainShapeTokenizer(norm="l4", leads="joint")`).
+`networks.MultiLeadAutoencoder` reads each lead by the same weights, mixes them,
+starting from the principal components of samples and leads together, and restores each
+lead by the same weights again. A `ResidualVectorQuantizer` of {n_codes:,} codes in each
+of 8 or 10 stages makes the tokens.
 
 ## Model card
 
