@@ -27,8 +27,8 @@ def tokenizer_facts(path, tokenizer):
         "estimators": [type(step).__name__ for step in steps],
     }
     for step in steps:
-        if hasattr(step, "block_size_"):
-            facts["block_size"] = step.block_size_
+        if hasattr(step, "block_size_"):  # first that of the segmenter, of one lead
+            facts.setdefault("block_size", step.block_size_)
         if hasattr(step, "loss_curve_"):
             facts["training_steps"] = step.n_steps_
             facts["last_training_loss"] = step.loss_curve_[-1]
