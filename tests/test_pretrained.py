@@ -25,8 +25,8 @@ FINGERPRINTS = {
     "ecg-12hz-v1": "6d738de2ca56eda6a2f396f2",
     "ecg-31hz-stages-v1": "064e42ccae7907a0abcaf2f2",
     "ecg-31hz-v1": "9944f434d306a4a6368374af",
-    "ecg12-100hz-v1": "88bc75e84cbd853019ff07c9",
-    "ecg12-40hz-v1": "d43400140692ae2c266fa5a8",
+    "ecg12-100hz-v1": "3a3e34752d88420d769306b1",
+    "ecg12-40hz-v1": "0ed4e09f76395a256aebad49",
 }
 NAMES = list(FINGERPRINTS)
 OF_ALL_LEADS = [name for name in NAMES if name.startswith("ecg12-")]
