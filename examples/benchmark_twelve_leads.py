@@ -55,9 +55,9 @@ from sktok import (
     with_leads,
     with_window_length,
 )
+from sktok._leads import TWELVE_LEADS
 from sktok._steps import input_shape
 from sktok.datasets import derive_leads
-from sktok.datasets._leads import TWELVE_LEADS
 from sktok.metrics import heartbeat_f1, prd, reconstruct
 from sktok.plotting import TwelveLeadDisplay
 

@@ -7,14 +7,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktok._disk import in_slices
 from sktok._estimator import Estimator, Pace, feature_names
-from sktok._rows import WINDOWS, require_finite, validate_inverse, validate_windows
-from sktok._sklearn_compat import WindowTransformerMixin, _fit_context
-from sktok.datasets._leads import (
+from sktok._leads import (
     INDEPENDENT_LEADS,
     combine,
     lead_names,
     lead_weights,
 )
+from sktok._rows import WINDOWS, require_finite, validate_inverse, validate_windows
+from sktok._sklearn_compat import WindowTransformerMixin, _fit_context
 
 
 class LeadSelector(WindowTransformerMixin, Estimator):

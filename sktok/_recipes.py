@@ -5,6 +5,7 @@ import copy
 from sklearn.utils.validation import check_is_fitted
 
 from sktok._blocks import BlockSegmenter
+from sktok._leads import lead_names
 from sktok._quantizers import (
     BinQuantizer,
     ResidualVectorQuantizer,
@@ -15,7 +16,6 @@ from sktok._rows import LONGEST_WINDOW, require_int
 from sktok._scaling import AmplitudeScaler
 from sktok._steps import input_shape, resize, take_leads, without_search
 from sktok._tokenizer import ConvAETokenizer
-from sktok.datasets._leads import lead_names
 
 _JOINT_LATENTS = 64  # of a block of several leads; with 96, the error is as large
 

@@ -31,10 +31,10 @@ from sktok import (
 )
 from sktok._command_line import main
 from sktok._command_line._parser import build_parser
+from sktok._leads import INDEPENDENT_LEADS
 from sktok._polyphase import resample
 from sktok.corpus import read_corpus, write_corpus
 from sktok.datasets import derive_leads, load_wfdb, split_patients
-from sktok.datasets._leads import INDEPENDENT_LEADS
 from sktok.datasets._wfdb import read_leads
 from sktok.metrics import describe, prd, reconstruct
 from sktok.persistence import load, save

@@ -323,27 +323,34 @@ def test_tokens_of_offset_and_gain_are_exact(n_leads, windows, tmp_path):
     assert_equal_but_for_ties(tokenizer.tokenizer_, expected, shapes - 512)
 
 
-@pytest.mark.parametrize("norm", ["range", "l4"])
-def test_joint_tokens_of_chosen_leads(norm, windows, tmp_path):
-    X = windows.reshape(-1, 3, 250)
-    shapes = make_pipeline(
-        BlockSegmenter(25, leads="joint"),
-        ConvAETokenizer(
-            "multilead",
-            n_leads=3,
-            latent_dim=8,
-            quantizer=ResidualVectorQuantizer(8, 2),
-            max_steps=5,
-            random_state=0,
+@pytest.mark.parametrize(
+    ("norm", "n_stages", "step"),
+    [
+        ("range", 1, VectorQuantizer(8, random_state=0)),
+        (
+            "l4",
+            3,
+            ConvAETokenizer(
+                "multilead",
+                n_leads=3,
+                latent_dim=8,
+                quantizer=ResidualVectorQuantizer(8, 3),
+                max_steps=5,
+                random_state=0,
+            ),
         ),
-    )
+    ],
+)
+def test_joint_tokens_of_chosen_leads(norm, n_stages, step, windows, tmp_path):
+    X = windows.reshape(-1, 3, 250)
+    shapes = make_pipeline(BlockSegmenter(25, leads="joint"), step)
     tokenizer = make_pipeline(
         LeadSelector(["V1", "III", "II"], ["I", "II", "V1"]),
         GainShapeTokenizer(shapes, norm=norm, leads="joint"),
     ).fit(X)
     to_onnx(tokenizer, tmp_path / "tokenizer")
     found = run(tmp_path / "tokenizer" / "encoder.onnx", X)
-    assert found.shape == (len(X), 3 + 3 + 20)
+    assert found.shape == (len(X), 3 + 3 + 10 * n_stages)
     restored = run(tmp_path / "tokenizer" / "decoder.onnx", found)
     assert_restored(tokenizer, found, restored)
     assert (found != tokenizer.transform(X)).mean() < 1e-3

@@ -18,11 +18,11 @@ from sktok import (
     with_leads,
     with_window_length,
 )
+from sktok._leads import INDEPENDENT_LEADS, TWELVE_LEADS
 from sktok._steps import signal_facts
 from sktok.corpus import write_corpus
 from sktok.corpus._fingerprint import fingerprint
 from sktok.datasets import derive_leads, load_wfdb, windows_from
-from sktok.datasets._leads import INDEPENDENT_LEADS, TWELVE_LEADS
 from sktok.persistence import load, save
 
 LIMB_LEADS = TWELVE_LEADS[:6]

@@ -22,8 +22,8 @@ from sktok import (
     VectorQuantizer,
     make_tokenizer,
 )
+from sktok._leads import INDEPENDENT_LEADS, TWELVE_LEADS
 from sktok.datasets import derive_leads
-from sktok.datasets._leads import INDEPENDENT_LEADS, TWELVE_LEADS
 from sktok.metrics import reconstruct, token_entropy
 from sktok.plotting import (
     CodebookDisplay,
@@ -197,6 +197,7 @@ def test_twelve_leads_are_drawn_as_on_paper(ecg):
     assert np.abs(restored.get_ydata() - line.get_ydata()).max() > 0.01
     strip, _ = display.lines_["rhythm"]
     assert len(strip.get_xdata()) == len(signal[1])
+    display.figure_.canvas.draw()  # which sets the size of the axes
     per_second, per_millivolt = display._points_per_unit()
     assert per_second / per_millivolt == pytest.approx(2.5, rel=0.05)
     heights = [display.lines_[name][0].get_ydata() for name in ("I", "II", "III")]

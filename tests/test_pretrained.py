@@ -11,11 +11,11 @@ import wfdb
 from sklearn.base import clone
 
 from sktok import _pretrained, list_pretrained, load_pretrained
+from sktok._leads import INDEPENDENT_LEADS, TWELVE_LEADS
 from sktok._polyphase import resample
 from sktok._steps import walk
 from sktok.corpus import Vocabulary
 from sktok.datasets import derive_leads, load_wfdb
-from sktok.datasets._leads import INDEPENDENT_LEADS, TWELVE_LEADS
 from sktok.metrics import heartbeat_f1, neg_reconstruction_mse, prd, reconstruct
 from sktok.persistence import load
 from sktok.plotting import TwelveLeadDisplay

@@ -12,6 +12,12 @@ from sklearn.preprocessing import KBinsDiscretizer
 
 from sktok import BinQuantizer, ResidualVectorQuantizer, VectorQuantizer
 from sktok._quantizers._bins import kmeans_edges
+from sktok._quantizers._codes import (
+    ARRAYS,
+    stage_by_stage,
+    sum_of_codes,
+    tensors,
+)
 from sktok.metrics import token_entropy
 
 values = arrays(
@@ -555,3 +561,29 @@ def test_a_large_weight_leaves_one_code(blocks):
     mean = blocks.mean(axis=(0, 1))
     restored = quantizer.inverse_transform(tokens)
     np.testing.assert_allclose(restored[0, 0], mean, rtol=1e-3)
+
+
+@pytest.mark.parametrize("has_costs", [False, True])
+def test_beginnings_that_are_kept_lower_the_error(has_costs):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(1000, 6)).astype(np.float32)
+    sizes = [8, 16, 8, 8]
+    ends = np.cumsum(sizes)
+    stages = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    spread = np.repeat([1, 0.6, 0.4, 0.3], sizes)[:, np.newaxis]
+    codes = (spread * rng.normal(size=(40, 6))).astype(np.float32)
+    costs = rng.uniform(0, 0.1, 40).astype(np.float32) if has_costs else None
+    totals = []
+    for n_kept in (1, 2, 4, 8):
+        tokens = stage_by_stage(ARRAYS, values, codes, stages, costs, n_kept)
+        arrays = [None if x is None else torch.from_numpy(x) for x in (codes, costs)]
+        by_torch = stage_by_stage(
+            tensors(), torch.from_numpy(values), arrays[0], stages, arrays[1], n_kept
+        )
+        np.testing.assert_array_equal(by_torch, tokens)
+        for place, stage in enumerate(stages):
+            assert np.isin(tokens[:, place], np.arange(stage.start, stage.stop)).all()
+        error = ((values - sum_of_codes(tokens, codes)) ** 2).sum(axis=1)
+        totals.append(np.mean(error + (costs[tokens].sum(axis=1) if has_costs else 0)))
+    assert totals == sorted(totals, reverse=True)
+    assert totals[2] < 0.9 * totals[0]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import wfdb
 
+from sktok._leads import distinct_names, select_leads
 from sktok.datasets import load_wfdb
-from sktok.datasets._leads import distinct_names, select_leads
 from sktok.datasets._wfdb import read_leads, records_in
 
 GAIN, BASELINE = 200, 10

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from sktok import __version__, make_tokenizer, with_leads
 from sktok._command_line._facts import as_lines, corpus_facts, tokenizer_facts
 from sktok._files import parse_json, whole_file, whole_folder
+from sktok._leads import distinct_names
 from sktok._pretrained import list_pretrained, load_pretrained, path_of
 from sktok._steps import (
     SignalFacts,
@@ -38,7 +39,6 @@ from sktok.corpus._fingerprint import fingerprint
 from sktok.corpus._reader import is_lead, read_record, require_whole
 from sktok.corpus._vocabulary import to_signal
 from sktok.datasets import split_patients
-from sktok.datasets._leads import distinct_names
 from sktok.datasets._loaders import find_records, leads_of, load_any
 from sktok.datasets._wfdb import LONGEST_GAPS
 from sktok.metrics import describe, prd

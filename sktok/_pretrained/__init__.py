@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sktok._leads import lead_names
 from sktok._rows import LONGEST_WINDOW, require_fs, require_int
 from sktok._steps import (
     as_lead,
@@ -27,7 +28,6 @@ from sktok._steps import (
     selects_leads,
     take_leads,
 )
-from sktok.datasets._leads import lead_names
 
 _FOLDER = Path(__file__).parent
 _LEAST_SECONDS = 1  # shorter windows have a larger error

@@ -203,11 +203,10 @@ def tensors():
     """The `Backend` of torch."""
     import torch
 
-    from sktok._torch.nearest import best_continuations, nearest, several_nearest
+    from sktok._torch import nearest as rows
 
-    return Backend(
-        torch, torch.take_along_dim, nearest, several_nearest, best_continuations
-    )
+    functions = rows.nearest, rows.several_nearest, rows.best_continuations
+    return Backend(torch, rows.take_along, *functions)
 
 
 def stage_by_stage(backend, values, codes, stages, costs=None, n_kept=1):

@@ -539,6 +539,7 @@ class VectorQuantizer(BaseQuantizer):
         from torch.nn.functional import embedding, linear
 
         from sktok._torch.arrays import as_tensor
+        from sktok._torch.nearest import take_along
 
         codes, costs = as_tensor(self.codes_), self._costs()
         costs = costs if costs is None else as_tensor(costs)
@@ -566,9 +567,8 @@ class VectorQuantizer(BaseQuantizer):
             shift = 2 * (left - centers).float() @ centers.float()
             return (table - shift[..., None]).flatten(-2).topk(n, largest=False)[1]
 
-        backend = Backend(
-            torch, torch.take_along_dim, nearest, several_nearest, best_continuations
-        )
+        functions = nearest, several_nearest, best_continuations
+        backend = Backend(torch, take_along, *functions)
 
         def quantize(x):
             return self._choose(backend, x, codes, costs)

@@ -109,6 +109,15 @@ def best_continuations(left, totals, codes, costs, n):
     return torch.cat(found)[:n_values]
 
 
+def take_along(values, indices, axis):
+    """`torch.take_along_dim` along the last axis but one, for one index in each row.
+
+    That function cannot be exported to ONNX for any number of values.
+    """
+    indices = indices.expand(*indices.shape[:-1], values.shape[-1])
+    return values.gather(axis, indices)
+
+
 def _several(table, n):
     """Columns of the `n` smallest numbers in each row of a table, which it changes."""
     if table.device.type != "cpu":

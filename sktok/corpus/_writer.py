@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 from tqdm import tqdm
 
 from sktok._files import read_json, sync, whole_folder, write_json
+from sktok._leads import require_ordered
 from sktok._rows import FLOATS, refuse_masks_and_dates, require_fs, require_int
 from sktok._steps import (
     SignalFacts,
@@ -33,7 +34,6 @@ from sktok.corpus._reader import (
 )
 from sktok.corpus._sources import error_in, iterate_records, runs_of_equal
 from sktok.corpus._vocabulary import FORMAT_VERSION, Vocabulary
-from sktok.datasets._leads import require_ordered
 from sktok.datasets._loaders import load_any
 from sktok.datasets._patients import is_validation, patient_name, validate_share
 from sktok.datasets._windows import TooShortError, validate_scale

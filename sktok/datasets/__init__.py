@@ -31,7 +31,7 @@ record, lead and time (``leads="rows"``).
     list of str: ``'sample0'``, ``'sample1'``, … for the samples of a window
 """
 
-from sktok.datasets._leads import derive_leads
+from sktok._leads import derive_leads
 from sktok.datasets._loaders import load_edf, load_wfdb
 from sktok.datasets._mitdb import fetch_mitdb
 from sktok.datasets._patients import split_patients

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sktok._extras import needs_extra
-from sktok.datasets._leads import distinct_names, select_leads
+from sktok._leads import distinct_names, select_leads
 from sktok.datasets._wfdb import LONGEST_GAPS
 from sktok.datasets._windows import Signal
 

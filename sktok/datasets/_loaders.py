@@ -12,8 +12,8 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from sktok._leads import require_ordered
 from sktok.datasets import _edf, _wfdb
-from sktok.datasets._leads import require_ordered
 from sktok.datasets._patients import patient_name
 from sktok.datasets._windows import layout, to_bunch
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sktok.datasets._leads import distinct_names, select_leads
+from sktok._leads import distinct_names, select_leads
 from sktok.datasets._wfdb_formats import (
     FLAC,
     FORMATS,

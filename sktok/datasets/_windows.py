@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import Bunch, check_array
 
+from sktok._leads import require_ordered
 from sktok._polyphase import resample
 from sktok._rows import is_number, refuse_masks_and_dates, require_fs, require_int
 from sktok._units import conversion, is_voltage
-from sktok.datasets._leads import require_ordered
 from sktok.datasets._patients import patient_name
 
 _TOY_ECG_FS = 360

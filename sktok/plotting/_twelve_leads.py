@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from sktok._leads import TWELVE_LEADS, derive_leads
 from sktok._rows import require_fs
 from sktok._steps import signal_facts
 from sktok._units import conversion
-from sktok.datasets._leads import TWELVE_LEADS, derive_leads
 from sktok.metrics._distortion import validate_pair
 from sktok.plotting._axes import SignalDisplay, new_axes
 from sktok.plotting._fitted import restore, with_facts
@@ -16,7 +16,7 @@ _ROWS = [
     ["III", "aVF", "V3", "V6"],
 ]
 _MM_PER_SECOND, _MM_PER_MILLIVOLT, _MM_PER_INCH = 25, 10, 25.4
-_MARGIN = 12  # mm beside the paper
+_MARGINS = 12, 17  # mm beside the paper, and above and below it
 _SQUARE = 0.5  # mV, of the paper
 _GAP = 0.3  # mV between the curves of two rows
 _NAME_AT = 0.6  # mV above the baseline
@@ -227,7 +227,9 @@ class TwelveLeadDisplay(SignalDisplay):
         seconds = self.signal.shape[1] / self.fs
         if ax is None:
             size = seconds * _MM_PER_SECOND, -bottom * _MM_PER_MILLIVOLT
-            ax = new_axes(figsize=[(mm + 2 * _MARGIN) / _MM_PER_INCH for mm in size])
+            sides = zip(size, _MARGINS, strict=True)
+            size = [(side + 2 * margin) / _MM_PER_INCH for side, margin in sides]
+            ax = new_axes(figsize=size)
         ax = self._set_axes(ax)
         ax.set(xlim=(0, seconds), ylim=(bottom, 0), yticks=[])
         ax.set_aspect(_MM_PER_MILLIVOLT / _MM_PER_SECOND)

@@ -1,4 +1,4 @@
-"""Leads of a record, chosen by names or indices."""
+"""Leads of a record by names or indices: chosen, put into order, derived."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
@@ -72,7 +72,7 @@ def derive_leads(data, lead, *, to=TWELVE_LEADS):
     >>> derive_leads(limbs, ["I", "II"], to=["II", "III", "aVF"])
     array([[ 0.25,  2.  ],
            [-0.25,  1.  ],
-           [ 0.  ,  1.5]])
+           [ 0.  ,  1.5 ]])
     """
     data = np.asarray(data)
     if data.dtype.kind != "f":
