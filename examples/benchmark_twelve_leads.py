@@ -241,6 +241,9 @@ One thread of the CPU, records of LUDB with twelve leads at 500 Hz, resampling i
 
 {speed}
 
+Most of the time is the search for the codes of 8 or 10 stages, which separate streams
+at the same pace do not need.
+
 ## How it works
 
 Blocks hold a piece of all eight leads (`BlockSegmenter(leads="joint")`): 50 samples of
