@@ -3,8 +3,8 @@
 The tokenizers ``ecg12-…`` of `load_pretrained` code LUDB, whose devices and patients
 they have never seen. Their rivals are eight separate streams at the same pace: the same
 recipe with one codebook for all leads, fitted to the same crops of the same records,
-one lead at a time. Two trainings run at a time, each on one core, and take half an
-hour::
+one lead at a time. Two trainings run at a time, each on one core, and take ten
+minutes::
 
     export SKTOK_DATA=FOLDER
     python examples/benchmark_twelve_leads.py [DOCS_FOLDER] [--cache FOLDER]

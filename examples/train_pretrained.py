@@ -4,7 +4,7 @@ Those of one lead are trained on eight databases in the folder ``ecg`` and the t
 patients of MIT-BIH (DS1), each lead for itself, at 250 Hz: 180,000 windows of two
 seconds. Those of all leads, ``ecg12-…``, are trained on 1,700 patients with eight
 independent leads. Two tokenizers are trained at a time, each on one core, unless there
-is a CUDA device. All of them take an hour and a half::
+is a CUDA device. All of them take an hour and a quarter::
 
     export SKTOK_DATA=FOLDER
     python examples/train_pretrained.py [NAME ...] [--out FOLDER]
