@@ -17,7 +17,7 @@ from sktok._scaling import AmplitudeScaler
 from sktok._steps import input_shape, resize, take_leads, without_search
 from sktok._tokenizer import ConvAETokenizer
 
-_JOINT_LATENTS = 64  # of a block of several leads; with 96, the error is as large
+_JOINT_LATENTS = 64  # of a block of several leads; with 96, the error is no smaller
 
 
 def make_tokenizer(
