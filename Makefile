@@ -40,9 +40,10 @@ rate: .venv/installed  ## docs/rate_distortion.md, compression.md: needs MIT-BIH
 pretrain: .venv/installed  ## the files of load_pretrained: needs MIT-BIH and other ECG
 	$(BIN)/python examples/train_pretrained.py
 
-card: .venv/installed  ## docs/pretrained.md and twelve_leads.md: needs the same
+card: .venv/installed  ## docs/pretrained.md, twelve_leads.md, classifiers.md: the same
 	$(BIN)/python examples/benchmark_pretrained.py docs
 	$(BIN)/python examples/benchmark_twelve_leads.py docs
+	$(BIN)/python examples/benchmark_classifiers.py docs
 
 bench: .venv/rivals  ## the tables of docs/speed.md
 	$(BIN)/python examples/benchmark_speed.py

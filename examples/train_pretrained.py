@@ -76,8 +76,10 @@ N_CROPS = 12  # of each record, with variations
 LARGEST_STRETCH = 0.15  # of the tempo
 LEAD_MIX = 0.07  # standard deviation of what a lead gets of each other lead
 N_CODES = 1024  # of each stage
+STAGE_DROPOUT = {"ecg12-40hz-v1": 0.125, "ecg12-100hz-v1": 0.25}
+BEAM_WIDTH = 6  # after training, for which the default of 4 is as good
 FAMILY_12 = {  # block size, stages, latents, windows in a batch, steps
-    "ecg12-40hz-v1": (50, 8, 64, 26, 12_000),
+    "ecg12-40hz-v1": (50, 8, 62, 26, 24_000),
     "ecg12-100hz-v1": (25, 10, 64, 13, 10_000),
 }
 
@@ -111,7 +113,9 @@ def new_tokenizer_12(name, *, max_steps=None):
         n_leads=len(LEADS),
         latent_dim=latent_dim,
         # Training moves the codes far from where k-means has put them.
-        quantizer=ResidualVectorQuantizer(N_CODES, n_stages, max_iter=10),
+        quantizer=ResidualVectorQuantizer(
+            N_CODES, n_stages, stage_dropout=STAGE_DROPOUT[name], max_iter=10
+        ),
         max_steps=max_steps or n_steps,
         batch_size=batch_size,
         warm_start=True,
@@ -220,6 +224,8 @@ def train(name, databases=DATABASES, *, max_steps=None):
     if name not in FAMILY_12:
         return tokenizer.fit(load_all(databases).data)
     tokenizer.fit(varied_crops(load_records_12()))
+    network = tokenizer["gain_shape"].tokenizer_["tokenize"]
+    network.quantizer_.set_params(beam_width=BEAM_WIDTH)
     return with_window_length(rounded(tokenizer), RECORD_SECONDS * FS)
 
 

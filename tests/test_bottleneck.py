@@ -161,6 +161,15 @@ def test_some_windows_are_restored_from_fewer_stages():
     np.testing.assert_allclose(quantized.detach(), expected, atol=1e-6)
 
 
+def test_the_share_of_windows_with_fewer_stages():
+    latents = np.random.default_rng(0).normal(size=(8, 50, 2)).astype(np.float32)
+    quantizer = ResidualVectorQuantizer(4, 3, stage_dropout=0.6, random_state=0)
+    quantized, _ = in_training(quantizer, latents)(torch.from_numpy(latents))
+    n_codes = [len(np.unique(each.detach(), axis=0)) for each in quantized]
+    assert max(n_codes[:2]) <= 4 < min(n_codes[2:4])
+    assert max(n_codes[2:4]) <= 16 < min(n_codes[4:])
+
+
 def test_idle_codes_of_each_stage_are_moved():
     latents = np.random.default_rng(0).normal(size=(8, 50, 2)).astype(np.float32)
     quantizer = ResidualVectorQuantizer(4, random_state=0)

@@ -13,9 +13,12 @@ import pytest
 import sleepecg
 import torch
 import wfdb
+from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances_argmin_min
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch
 
+from sktok import load_pretrained
 from sktok.coding import TokenCoder
 from sktok.corpus import Vocabulary
 from sktok.datasets import fetch_mitdb
@@ -383,34 +386,99 @@ def test_a_copy_of_a_beat_in_training_is_nearest_to_itself(language_models, tmp_
     assert np.median(distances[0]) < step < np.median(distances[1])
 
 
-def test_beat_classes(tmp_path, monkeypatch, ecg):
-    import classify_beats as example
+@pytest.fixture
+def classifiers(monkeypatch, ecg):
+    """The benchmark of classifiers, with little ECG."""
+    import benchmark_classifiers as benchmark
 
-    windows = ecg.data[:200].astype(np.float32)
-    peaks = sleepecg.detect_heartbeats(windows.ravel(), ecg.fs)[3:-3]
-    label = np.where(
-        windows.ravel()[peaks] > np.median(windows.ravel()[peaks]), "N", "V"
+    n_samples = round(benchmark.WINDOW_SECONDS * ecg.fs)
+    signal = ecg.data.ravel()[: 80 * n_samples]
+    names = np.array([f"{number:02}" for number in range(20)])
+    windows = Bunch(
+        data=signal.reshape(80, n_samples), record=np.repeat(names, 4), fs=ecg.fs
     )
-    data = windows, (np.zeros(len(peaks), int), peaks), label
-    monkeypatch.setattr(example, "load", lambda split: data)
-    monkeypatch.setattr(example, "BLOCK_SIZES", (25, 10))
-    steps = example.make_tokenizer
-    monkeypatch.setattr(
-        example, "make_tokenizer", lambda *a, **k: steps(*a, max_steps=60, **k)
+    peaks = sleepecg.detect_heartbeats(signal, ecg.fs)
+    seconds = 4 * benchmark.WINDOW_SECONDS
+    row, peak = np.divmod(peaks / ecg.fs, seconds)
+    label = np.where(signal[peaks] > np.median(signal[peaks]), "N", "V")
+    beats = {"row": row.astype(int), "peak": peak, "label": label}
+    half = Bunch(ecg=windows, seconds=seconds, **beats)
+    is_first = np.arange(20) % 2 == 0
+    leads = signal[:50_000].reshape(20, 1, 2500) * np.ones((8, 1))
+    leads[is_first, 2:] *= -1
+    labels = pd.DataFrame(
+        {
+            "diagnosis": np.where(is_first, "NORM", "MI"),
+            "rhythm": np.where(is_first, "AF", "normal"),
+            "fold": np.arange(20) // 4,
+        },
+        index=names,
     )
+    monkeypatch.setattr(benchmark, "load_beats", lambda split: half)
+    monkeypatch.setattr(benchmark, "load_wfdb", lambda *args, **options: windows)
+    records = Bunch(data=leads, record=names)
+    monkeypatch.setattr(benchmark, "load_12", lambda folder: records)
+    monkeypatch.setattr(benchmark, "labels_of", lambda database, names: labels)
+    monkeypatch.setattr(benchmark, "PCA", lambda n, **options: PCA(4, **options))
+    boosting = partial(benchmark.HistGradientBoostingClassifier, max_iter=2)
+    monkeypatch.setattr(benchmark, "HistGradientBoostingClassifier", boosting)
+    return benchmark, half
+
+
+def test_the_benchmark_of_classifiers(classifiers, tmp_path, monkeypatch):
+    benchmark, _ = classifiers
+    monkeypatch.setattr(benchmark, "ONE_LEAD", ("ecg-31hz-v1",))
+    monkeypatch.setattr(benchmark, "ALL_LEADS", (("ecg12-40hz-v1", 2),))
     with joblib.parallel_config("threading"):
-        example.main(tmp_path)
-    table = pd.read_csv(tmp_path / "beat_classes.csv")
-    assert table["from"].tolist() == ["original"] + 2 * ["reconstruction", "tokens"]
-    assert (table[["N", "V"]] > 0.6).all(axis=None)
-    np.testing.assert_array_equal(
-        example.around_beats(windows, data[1])[:, example.BEFORE],
-        windows.ravel()[peaks],
-    )
-    blocks = np.arange(windows.size).reshape(windows.shape)[:, ::10] // 10
-    around = example.around_beats(blocks, data[1], 10)
-    at_peak = example.BEFORE // 10
-    np.testing.assert_array_equal(around[:, at_peak], peaks // 10)
+        benchmark.main(tmp_path)
+    page = (tmp_path / "classifiers.md").read_text()
+    assert "{" not in page
+    assert "nan" not in page
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if "hz-v1" in line]
+    assert len(rows) == 5 + 1 + 1
+    assert all(0 <= float(cell) <= 1 for row in rows for cell in row[3:])
+
+
+def test_what_is_around_beats(classifiers):
+    benchmark, half = classifiers
+    samples = np.arange(half.ecg.data.size).reshape(20, -1, 1)
+    n_before = round(benchmark.CONTEXT[0] * half.ecg.fs)
+    at_peak = benchmark.around(half, samples)[:, n_before]
+    is_inside = half.peak > 1
+    expected = (half.row * half.seconds + half.peak) * half.ecg.fs
+    assert np.abs(at_peak - expected)[is_inside].max() < 1.5
+
+
+def test_what_tokens_stand_for(classifiers):
+    benchmark, half = classifiers
+    for name in ("ecg-31hz-v1", "ecg-31hz-stages-v1"):
+        tokenizer = load_pretrained(name, fs=360, window_length=864)
+        tokens = tokenizer.transform(half.ecg.data)
+        gains, codes = benchmark.vectors(tokenizer, tokens)
+        step = tokenizer["gain_shape"]
+        _, gain, shapes = step._bins().split(
+            tokenizer["resample"].transform(half.ecg.data)[:, np.newaxis]
+        )
+        np.testing.assert_array_equal(gains, step.gains_[gain])
+        assert codes.shape == (80, 75, 8)
+        network = step.tokenizer_["tokenize"]
+        blocks = step.tokenizer_["segment"].transform(shapes[:, 0])
+        expected = network.quantizer_.inverse_transform(network.transform(blocks))
+        np.testing.assert_allclose(codes, expected, rtol=1e-6)
+
+
+def test_parts_of_a_record_are_scored_together(classifiers):
+    benchmark, _ = classifiers
+    rng = np.random.default_rng(0)
+    y = np.arange(100) % 2 == 0
+    noise = rng.normal(size=(100, 30, 2))
+    X = 0.3 * y[:, np.newaxis, np.newaxis] + noise
+    splits = [(np.arange(50), np.arange(50, 100)), (np.arange(50, 100), np.arange(50))]
+    classifier = benchmark.linear(StandardScaler())
+    on_parts, on_noise = benchmark.out_of_fold(classifier, X, y, splits, noise)
+    (on_first,) = benchmark.out_of_fold(classifier, X[:, :1], y, splits)
+    assert on_first < 0.8 < 0.9 < on_parts
+    assert 0.3 < on_noise < 0.7
 
 
 def test_the_gain_shape_benchmark(monkeypatch, capsys, ecg):

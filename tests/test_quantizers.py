@@ -563,6 +563,18 @@ def test_a_large_weight_leaves_one_code(blocks):
     np.testing.assert_allclose(restored[0, 0], mean, rtol=1e-3)
 
 
+def test_a_wider_beam_lowers_the_error(blocks):
+    quantizer = ResidualVectorQuantizer(16, 4, random_state=0).fit(blocks)
+    errors = []
+    for beam_width in (1, 4, 16):
+        quantizer.set_params(beam_width=beam_width)
+        restored = quantizer.inverse_transform(quantizer.transform(blocks))
+        errors.append(np.mean((blocks - restored) ** 2))
+    assert errors[2] <= errors[1] < 0.95 * errors[0]
+    with pytest.raises(ValueError, match="'beam_width' parameter"):
+        quantizer.set_params(beam_width=0).transform(blocks)
+
+
 @pytest.mark.parametrize("has_costs", [False, True])
 def test_beginnings_that_are_kept_lower_the_error(has_costs):
     rng = np.random.default_rng(0)
@@ -574,11 +586,16 @@ def test_beginnings_that_are_kept_lower_the_error(has_costs):
     codes = (spread * rng.normal(size=(40, 6))).astype(np.float32)
     costs = rng.uniform(0, 0.1, 40).astype(np.float32) if has_costs else None
     totals = []
-    for n_kept in (1, 2, 4, 8):
-        tokens = stage_by_stage(ARRAYS, values, codes, stages, costs, n_kept)
+    for beam_width in (1, 2, 4, 8):
+        tokens = stage_by_stage(ARRAYS, values, codes, stages, costs, beam_width)
         arrays = [None if x is None else torch.from_numpy(x) for x in (codes, costs)]
         by_torch = stage_by_stage(
-            tensors(), torch.from_numpy(values), arrays[0], stages, arrays[1], n_kept
+            tensors(),
+            torch.from_numpy(values),
+            arrays[0],
+            stages,
+            arrays[1],
+            beam_width,
         )
         np.testing.assert_array_equal(by_torch, tokens)
         for place, stage in enumerate(stages):

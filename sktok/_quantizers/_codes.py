@@ -209,7 +209,7 @@ def tensors():
     return Backend(torch, rows.take_along, *functions)
 
 
-def stage_by_stage(backend, values, codes, stages, costs=None, n_kept=1):
+def stage_by_stage(backend, values, codes, stages, costs=None, beam_width=1):
     """Tokens of values: each stage encodes what the stages before have left.
 
     The nearest code of a stage is not always the best for the sum of all. Several
@@ -233,7 +233,7 @@ def stage_by_stage(backend, values, codes, stages, costs=None, n_kept=1):
     costs : ndarray or torch.Tensor of shape (n_tokens,), or None, default=None
         Is added to the squared distance of each code.
 
-    n_kept : int, default=1
+    beam_width : int, default=1
         Number of beginnings to keep.
 
     Returns
@@ -246,27 +246,27 @@ def stage_by_stage(backend, values, codes, stages, costs=None, n_kept=1):
     def of(stage):
         return codes[stage], None if costs is None else costs[stage]
 
-    n_kept = min(n_kept, first.stop) if others else 1
-    if n_kept == 1:
+    beam_width = min(beam_width, first.stop) if others else 1
+    if beam_width == 1:
         tokens, left = [], values
         for stage in stages:
             tokens.append(stage.start + backend.nearest(left, *of(stage)))
             if stage is not stages[-1]:
                 left = left - codes[tokens[-1]]
         return xp.stack(tokens, -1)
-    # Beginnings: (…, n_kept, n_stages so far), and what they leave, (…, n_kept, dim).
-    tokens = backend.several_nearest(values, *of(first), n_kept)[..., None]
+    # Beginnings, (…, beam_width, n_stages so far), and what they leave, of dim.
+    tokens = backend.several_nearest(values, *of(first), beam_width)[..., None]
     left = values[..., None, :] - codes[tokens[..., 0]]
     for stage in others[:-1]:
         totals = _totals(left, tokens, costs)
-        pairs = backend.best_continuations(left, totals, *of(stage), n_kept)
+        pairs = backend.best_continuations(left, totals, *of(stage), beam_width)
         n_codes = len(codes[stage])
         beginning, code = pairs // n_codes, stage.start + pairs % n_codes
         tokens = backend.take_along(tokens, beginning[..., None], -2)
         tokens = xp.concatenate([tokens, code[..., None]], -1)
         left = backend.take_along(left, beginning[..., None], -2) - codes[code]
     best = None
-    for start in range(n_kept):
+    for start in range(beam_width):
         token = others[-1].start + backend.nearest(left[..., start, :], *of(others[-1]))
         longer = xp.concatenate([tokens[..., start, :], token[..., None]], -1)
         total = _totals(left[..., start, :] - codes[token], longer, costs)

@@ -38,14 +38,15 @@ _RARE = 1e-7  # least share of a code, which keeps its length finite
 _LENGTH_ROUNDS = 5  # of choosing codes and counting them
 _LENGTH_VECTORS = 100_000  # in such a round, at most
 _ENOUGH_VECTORS = 10_000  # to learn lengths from; running shares count for the rest
-_N_KEPT = 4  # beginnings of the tokens of a block; one has a 15 % larger error
 _FAR = 0.25  # share of the values of a batch for which training tries several starts
 _START_ITERATIONS = 10  # of k-means, before training with a rate weight
 _RAMP = 500  # batches, at most, in which the cost of a bit grows to its full value
 
 
 def without_last_stages(codes, n_windows):
-    """Codes with zeros for the last stages of the first windows: one of them, or more.
+    """Codes with zeros for the last stages of the first windows.
+
+    The first of them keeps one stage, and the others more and more.
 
     Parameters
     ----------
@@ -60,10 +61,10 @@ def without_last_stages(codes, n_windows):
     torch.Tensor of shape (windows, blocks, n_stages, dim)
         Codes.
     """
-    n_stages = codes.shape[2]
-    kept = codes.new_ones(len(codes), 1, n_stages, 1)
-    for n_kept in range(1, n_stages):
-        kept[n_kept - 1 : n_windows : n_stages - 1, :, n_kept:] = 0
+    stage = np.arange(codes.shape[2])
+    n_kept = 1 + np.arange(n_windows) * (len(stage) - 1) // n_windows
+    kept = codes.new_ones(len(codes), 1, len(stage), 1)
+    kept[:n_windows, 0, :, 0] = kept.new_tensor(stage < n_kept[:, np.newaxis])
     return codes * kept
 
 
@@ -227,6 +228,10 @@ class VectorQuantizer(BaseQuantizer):
         """Set the codes of each stage."""
         self.codes_ = np.concatenate(codebooks)
 
+    def _beam_width(self):
+        """Number of beginnings to keep from stage to stage."""
+        return 1
+
     def _n_with_fewer_stages(self, n_windows):
         """Number of windows of a batch that are restored from the first stages."""
         return 0
@@ -320,10 +325,10 @@ class VectorQuantizer(BaseQuantizer):
         vectors, codes = widened(vectors, self.codes_)
         return self._choose(ARRAYS, vectors, codes, self._costs())
 
-    def _choose(self, backend, values, codes, costs, n_kept=_N_KEPT):
+    def _choose(self, backend, values, codes, costs, beam_width=None):
         """Tokens of values, (n_values, dim) -> (n_values, n_stages)."""
-        stages = self._stages()
-        return stage_by_stage(backend, values, codes, stages, costs, n_kept)
+        stages, width = self._stages(), beam_width or self._beam_width()
+        return stage_by_stage(backend, values, codes, stages, costs, width)
 
     def _costs(self):
         """Cost of the bits of each code, in the unit of the squared distance."""

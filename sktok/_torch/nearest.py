@@ -10,6 +10,8 @@ from sktok._torch.sums import with_bias, with_ones
 
 _CODES_AT_ONCE = 256
 _ROWS_AT_ONCE = 256  # on the CPU, whose caches then hold the distances
+_PAIRS_AT_ONCE = 2**18  # of a beginning and a code, likewise
+_PAIRS_ON_DEVICE = 2**26  # those of a device need memory only
 
 
 def distances(values, codes, costs=None):
@@ -98,14 +100,19 @@ def best_continuations(left, totals, codes, costs, n):
         Pairs as ``beginning * n_codes + code``.
     """
     n_values, n_beginnings, _ = left.shape
-    missing = -n_values % _ROWS_AT_ONCE
-    left = F.pad(left, (0, 0, 0, 0, 0, missing)).split(_ROWS_AT_ONCE)
-    totals = F.pad(totals, (0, 0, 0, missing)).split(_ROWS_AT_ONCE)
+    n_pairs = n_beginnings * len(codes)
+    n_at_once = _PAIRS_AT_ONCE if left.device.type == "cpu" else _PAIRS_ON_DEVICE
+    n_at_once = max(1, n_at_once // n_pairs)
+    rows = torch.cat([left, totals[..., None]], dim=2)
+    # All products have the same number of rows, on which the order of sums depends.
+    rows = F.pad(rows, (0, 0, 0, 0, 0, -n_values % n_at_once))
+    rows = with_ones(rows.flatten(0, 1))
+    factors = _factors(codes, costs, with_totals=True).T
+    table = rows.new_empty(n_at_once * n_beginnings, len(codes))  # of distances
     found = []
-    for piece, total in zip(left, totals, strict=True):
-        table = distances(piece.flatten(0, 1), codes, costs)
-        table = table.view(len(piece), n_beginnings, -1) + total[..., None]
-        found.append(_several(table.flatten(1), n))
+    for piece in rows.split(len(table)):
+        torch.mm(piece, factors, out=table)
+        found.append(_several(table.view(n_at_once, n_pairs), n))
     return torch.cat(found)[:n_values]
 
 
@@ -154,10 +161,15 @@ def _nearest_on_cpu(values, factors):
     return lowest, torch.from_numpy(index)
 
 
-def _factors(codes, costs):
-    """Weights that turn values, followed by a one, into distances from codes."""
-    squares = codes.square().sum(1)
-    return with_bias(-2 * codes, squares if costs is None else squares + costs)
+def _factors(codes, costs, *, with_totals=False):
+    """Weights that turn values, followed by a one, into distances from codes.
+
+    With totals, a value is followed by a number that is added to its distances.
+    """
+    squares, weights = codes.square().sum(1), -2 * codes
+    if with_totals:
+        weights = F.pad(weights, (0, 1), value=1.0)
+    return with_bias(weights, squares if costs is None else squares + costs)
 
 
 def require_finite(values):
