@@ -456,21 +456,22 @@ they have never seen DS2.
 ## Classes of heartbeats
 
 The AAMI class of a beat, by gradient boosting on 40 principal components of what is
-from one second before the annotated R-peak to 0.44 s after it: samples, scaled by
-record, or the codes of tokens. Training on DS1 of the MIT-BIH Arrhythmia Database, F1
-scores on DS2. Class Q does not occur there.
+from one second before the annotated R-peak to 0.44 s after it: samples without the
+median of their window, or codes of tokens, both relative to their root mean square in
+the record. Training on DS1 of the MIT-BIH Arrhythmia Database, F1 scores on DS2. Class
+Q does not occur there.
 
 {beats}
 
-**A token is not a category.** One column for each token in each place, and a linear
-model, know no distance between tokens: two codes that are nearly alike are as different
-as any two. The codes themselves, `quantizer_.codes_[tokens]` times the gain of the
-window, keep what the ECG shows, and a model that starts its embedding from them need
-not learn it again. Both count the place of a block from the R-peak. The settings were
-chosen by cross-validation over the patients of DS1.
+**A token is not a category.** One column for each token in each place knows no distance
+between tokens: two codes that are nearly alike are as different as any two. The codes
+themselves, `quantizer_.codes_[tokens]` times the gain of the window, keep what the ECG
+shows; a model that starts its embedding from them need not learn it again. A linear
+model finds little even in the ECG itself. With long blocks, the place of the R-peak in
+its block is not known, and more is lost. The settings were chosen by cross-validation
+over the patients of DS1.
 
-The classifier detects few S and F beats in any case, so this result only concerns N and
-V.
+Few S beats are detected in any case: the result concerns N, V and F.
 
 ## Atrial fibrillation
 

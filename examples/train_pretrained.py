@@ -4,7 +4,7 @@ Those of one lead are trained on eight databases in the folder ``ecg`` and the t
 patients of MIT-BIH (DS1), each lead for itself, at 250 Hz: 180,000 windows of two
 seconds. Those of all leads, ``ecg12-…``, are trained on 1,700 patients with eight
 independent leads. Two tokenizers are trained at a time, each on one core, unless there
-is a CUDA device. All of them take an hour and a quarter::
+is a CUDA device. All of them take two hours::
 
     export SKTOK_DATA=FOLDER
     python examples/train_pretrained.py [NAME ...] [--out FOLDER]
@@ -78,7 +78,9 @@ LEAD_MIX = 0.07  # standard deviation of what a lead gets of each other lead
 N_CODES = 1024  # of each stage
 STAGE_DROPOUT = {"ecg12-40hz-v1": 0.125, "ecg12-100hz-v1": 0.25}
 BEAM_WIDTH = 6  # after training, for which the default of 4 is as good
-FAMILY_12 = {  # block size, stages, latents, windows in a batch, steps
+# Block size, stages, latents, windows in a batch, steps. In the search for codes, a
+# total and a one follow 62 latents, which fills 64 columns.
+FAMILY_12 = {
     "ecg12-40hz-v1": (50, 8, 62, 26, 24_000),
     "ecg12-100hz-v1": (25, 10, 64, 13, 10_000),
 }

@@ -17,7 +17,9 @@ from sktok._scaling import AmplitudeScaler
 from sktok._steps import input_shape, resize, take_leads, without_search
 from sktok._tokenizer import ConvAETokenizer
 
-_JOINT_LATENTS = 64  # of a block of several leads; with 96, the error is no smaller
+# Latents of a block of several leads. With 96, the error is no smaller. In the search
+# for codes, a total and a one follow them, which fills 64 columns.
+_JOINT_LATENTS = 62
 
 
 def make_tokenizer(

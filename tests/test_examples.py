@@ -581,8 +581,9 @@ def test_tokenizers_of_twelve_leads_are_trained(other_leads, tmp_path):
     tokenizer = load(tmp_path / "ecg12-40hz-v1.skops")
     tokens = tokenizer.transform(np.zeros((1, 8, 2500)))
     assert tokens.shape == (1, 2 * 8 + 2 * 50)
-    codes = tokenizer["gain_shape"].tokenizer_["tokenize"].quantizer_.codes_
-    assert (codes == codes.astype(np.float16)).all()
+    quantizer = tokenizer["gain_shape"].tokenizer_["tokenize"].quantizer_
+    assert quantizer.beam_width == 6
+    assert (quantizer.codes_ == quantizer.codes_.astype(np.float16)).all()
 
 
 def test_half_of_the_crops_are_varied(other_leads):
@@ -602,11 +603,13 @@ def test_the_benchmark_of_twelve_leads(other_leads, tmp_path, monkeypatch):
     benchmark, _ = other_leads
     monkeypatch.setattr(benchmark, "N_RUNS", 1)
     monkeypatch.setattr(benchmark, "N_TIMED", 1)
+    monkeypatch.setattr(benchmark, "BEAM_WIDTHS", (1, 6))
     with joblib.parallel_config("threading"):
         benchmark.main(tmp_path, joblib.Memory(None))
     page = (tmp_path / "twelve_leads.md").read_text()
     assert "{" not in page
     assert page.count("| ecg12-40hz-v1 |") == 3
+    assert page.count("| ecg12-40hz-v1, beam width 1 |") == 1
     assert (tmp_path / "twelve_leads.png").stat().st_size > 10_000
 
 

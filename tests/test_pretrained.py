@@ -26,7 +26,7 @@ FINGERPRINTS = {
     "ecg-31hz-stages-v1": "064e42ccae7907a0abcaf2f2",
     "ecg-31hz-v1": "9944f434d306a4a6368374af",
     "ecg12-100hz-v1": "3a3e34752d88420d769306b1",
-    "ecg12-40hz-v1": "0ed4e09f76395a256aebad49",
+    "ecg12-40hz-v1": "11b530552c6b27a3291fae0d",
 }
 NAMES = list(FINGERPRINTS)
 OF_ALL_LEADS = [name for name in NAMES if name.startswith("ecg12-")]

@@ -101,11 +101,14 @@ def best_continuations(left, totals, codes, costs, n):
     """
     n_values, n_beginnings, _ = left.shape
     n_pairs = n_beginnings * len(codes)
-    n_at_once = _PAIRS_AT_ONCE if left.device.type == "cpu" else _PAIRS_ON_DEVICE
-    n_at_once = max(1, n_at_once // n_pairs)
-    rows = torch.cat([left, totals[..., None]], dim=2)
-    # All products have the same number of rows, on which the order of sums depends.
-    rows = F.pad(rows, (0, 0, 0, 0, 0, -n_values % n_at_once))
+    # All products have the same number of rows, on which the order of sums depends. On
+    # a device, chunks have the same number of values.
+    if left.device.type == "cpu":
+        n_at_once = max(1, _PAIRS_AT_ONCE // n_pairs)
+    else:
+        n_at_once = min(n_values, max(1, _PAIRS_ON_DEVICE // n_pairs))
+    rows = F.pad(left, (0, 1, 0, 0, 0, -n_values % n_at_once))
+    rows[:n_values, :, -1] = totals
     rows = with_ones(rows.flatten(0, 1))
     factors = _factors(codes, costs, with_totals=True).T
     table = rows.new_empty(n_at_once * n_beginnings, len(codes))  # of distances
@@ -129,11 +132,12 @@ def _several(table, n):
     """Columns of the `n` smallest numbers in each row of a table, which it changes."""
     if table.device.type != "cpu":
         return table.topk(n, largest=False)[1]
-    found, by_numpy = table.new_empty(len(table), n, dtype=torch.int64), table.numpy()
-    for column in found.numpy().T:  # quicker than topk for a few columns
+    by_numpy, rows = table.numpy(), np.arange(len(table))
+    found = np.empty((len(table), n), np.int64)
+    for column in found.T:  # quicker than topk for a few columns
         column[:] = by_numpy.argmin(1)
-        np.put_along_axis(by_numpy, column[:, np.newaxis], np.inf, 1)
-    return found
+        by_numpy[rows, column] = np.inf
+    return torch.from_numpy(found)
 
 
 def _nearest(values, factors):
