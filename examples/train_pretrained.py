@@ -226,8 +226,8 @@ def train(name, databases=DATABASES, *, max_steps=None):
     if name not in FAMILY_12:
         return tokenizer.fit(load_all(databases).data)
     tokenizer.fit(varied_crops(load_records_12()))
-    network = tokenizer["gain_shape"].tokenizer_["tokenize"]
-    network.quantizer_.set_params(beam_width=BEAM_WIDTH)
+    beam_width = "gain_shape__tokenizer__tokenize__quantizer__beam_width"
+    tokenizer.set_params(**{beam_width: BEAM_WIDTH})
     return with_window_length(rounded(tokenizer), RECORD_SECONDS * FS)
 
 

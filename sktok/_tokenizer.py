@@ -432,12 +432,15 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
         return self.quantizer_.n_tokens_
 
     def _quantizer(self):
-        """The fitted quantiser, with as many stages as `n_stages` says."""
+        """The fitted quantiser, with what has been set since `fit`."""
         self._validate_later("n_stages")
-        self._require_stages(self.quantizer_)
-        if self.n_stages is None:
-            return self.quantizer_
-        return copy.copy(self.quantizer_).set_params(n_stages=int(self.n_stages))
+        fitted, changes = self.quantizer_, {}
+        self._require_stages(fitted)
+        if self.n_stages is not None:
+            changes["n_stages"] = int(self.n_stages)
+        if hasattr(self.quantizer, "beam_width") and hasattr(fitted, "beam_width"):
+            changes["beam_width"] = self.quantizer.beam_width
+        return copy.copy(fitted).set_params(**changes) if changes else fitted
 
     def _require_stages(self, quantizer):
         """Raise unless a quantiser has as many stages as `n_stages` says."""

@@ -581,9 +581,10 @@ def test_tokenizers_of_twelve_leads_are_trained(other_leads, tmp_path):
     tokenizer = load(tmp_path / "ecg12-40hz-v1.skops")
     tokens = tokenizer.transform(np.zeros((1, 8, 2500)))
     assert tokens.shape == (1, 2 * 8 + 2 * 50)
-    quantizer = tokenizer["gain_shape"].tokenizer_["tokenize"].quantizer_
-    assert quantizer.beam_width == 6
-    assert (quantizer.codes_ == quantizer.codes_.astype(np.float16)).all()
+    network = tokenizer["gain_shape"].tokenizer_["tokenize"]
+    codes = network.quantizer_.codes_
+    assert network.quantizer.beam_width == 6
+    assert (codes == codes.astype(np.float16)).all()
 
 
 def test_half_of_the_crops_are_varied(other_leads):

@@ -815,6 +815,22 @@ def test_stages_that_a_quantizer_lacks_are_refused_before_training(blocks, quick
             fitted.transform(blocks)
 
 
+def test_a_beam_width_that_is_set_after_fit(blocks, quick):
+    tokenizer = quick(quantizer=ResidualVectorQuantizer(8, 4)).fit(blocks)
+    vocabulary = tokenizer._fingerprint_state()["quantizer_"]._fingerprint_state()
+    tokens = tokenizer.transform(blocks)
+    restored = tokenizer.inverse_transform(tokens)
+    tokenizer.set_params(quantizer__beam_width=1)
+    greedy = tokenizer.transform(blocks)
+    assert 0 < (greedy != tokens).mean() < 0.9
+    # The meaning of a token is the same.
+    after = tokenizer._fingerprint_state()["quantizer_"]._fingerprint_state()
+    np.testing.assert_equal(after, vocabulary)
+    np.testing.assert_array_equal(tokenizer.inverse_transform(tokens), restored)
+    with pytest.raises(ValueError, match="'beam_width' parameter"):
+        tokenizer.set_params(quantizer__beam_width=0).transform(blocks)
+
+
 def test_warm_starts_with_another_weight(blocks, quick, monkeypatch):
     monkeypatch.setattr(_vector, "_ENOUGH_VECTORS", 0)  # earlier uses do not count
     tokenizer = quick(quantizer=VectorQuantizer(32, rate_weight=0.05), warm_start=True)
