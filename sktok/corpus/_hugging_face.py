@@ -1,7 +1,8 @@
 """The ids and the vocabulary in the formats of Hugging Face."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,15 @@ from sktok._rows import require_int
 from sktok.corpus._reader import read_corpus, read_record
 
 
-def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
+def write_dataset(
+    folder,
+    corpus,
+    *,
+    vocabulary=None,
+    windows_per_row=20,
+    push_to_hub=None,
+    verbose=0,
+):
     """Write a corpus as a dataset of Hugging Face, a folder for `load_from_disk`.
 
     Parameters
@@ -22,8 +31,18 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
     corpus : path-like or Bunch
         Folder that `write_corpus` wrote, or result of `read_corpus`.
 
+    vocabulary : Vocabulary or None, default=None
+        The vocabulary that `extend_tokenizer` returned for the vocabulary of the
+        corpus: the rows have the ids of the text model. `None` keeps the ids of the
+        corpus.
+
     windows_per_row : int, default=20
         Largest number of windows in a row. Rows do not cross records, leads or gaps.
+
+    push_to_hub : str or None, default=None
+        Name of a repository of the Hugging Face Hub, such as ``"user/tokens"``, to
+        which the dataset is then uploaded. A new repository is private, because tokens
+        are as personal as the ECG that they decode to.
 
     verbose : int, default=0
         Whether to show progress bars.
@@ -32,13 +51,16 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
     ------
     FileExistsError
         If the folder exists.
+    HfHubHTTPError
+        If the Hub refuses the upload. The folder is complete: to try again, call
+        ``load_from_disk(folder).push_to_hub(name)``.
     ImportError
         If the package `datasets` is not installed.
     OSError
         If the disk is full, or another process is writing to this folder.
     ValueError
-        If `windows_per_row` is not an int of at least 1, or the ids of the corpus are
-        damaged.
+        If `windows_per_row` is not an int of at least 1, `vocabulary` is not that of
+        the corpus, or the ids of the corpus are damaged.
 
     See Also
     --------
@@ -72,9 +94,9 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
     """
     with needs_extra("lm"):
         import datasets
-        from datasets.arrow_writer import ArrowWriter
     require_int("windows_per_row", windows_per_row)
     corpus = corpus if isinstance(corpus, Mapping) else read_corpus(corpus)
+    first_id = _first_id(vocabulary, corpus.vocabulary)
     ids, text = datasets.List(datasets.Value("uint32")), datasets.Value("string")
     features = datasets.Features(
         input_ids=ids,
@@ -83,27 +105,88 @@ def write_dataset(folder, corpus, *, windows_per_row=20, verbose=0):
         start=datasets.Value("int64"),
         group=text,
     )
-    with whole_folder(folder) as staged, ExitStack() as afterwards:
-        if not (verbose or datasets.are_progress_bars_disabled()):
-            datasets.disable_progress_bars()
-            afterwards.callback(datasets.enable_progress_bars)
-        splits = {}
-        for split in sorted({entry["split"] for entry in corpus.records}):
-            path = str(staged / f"{split}.arrow")
-            with ArrowWriter(path=path, features=features) as writer:
-                for entry in corpus.records:
-                    if entry["split"] == split:
-                        writer.write_batch(_rows_of(entry, corpus, windows_per_row))
+    batches = (
+        (entry["split"], _rows_of(entry, corpus, windows_per_row, first_id))
+        for entry in corpus.records
+    )
+    write_splits(folder, batches, features, verbose)
+    if push_to_hub is not None:
+        with _progress_bars(verbose):
+            datasets.load_from_disk(folder).push_to_hub(push_to_hub, private=True)
+
+
+def _first_id(vocabulary, own):
+    """What to add to the ids of a corpus, for a text model with its vocabulary."""
+    if vocabulary is None:
+        return 0
+    if replace(vocabulary, first_id=0) != own:
+        raise ValueError(
+            "vocabulary is not that of the corpus: give the result of "
+            "extend_tokenizer(text_tokenizer, corpus.vocabulary)."
+        )
+    return vocabulary.first_id
+
+
+def write_splits(folder, batches, features, verbose):
+    """Write batches of rows as a `DatasetDict`; the folder is whole or absent.
+
+    Parameters
+    ----------
+    folder : path-like
+        Name of the folder, which must not exist.
+
+    batches : iterable of (str, dict of str to list)
+        The split and the columns of some rows.
+
+    features : datasets.Features
+        Types of the columns.
+
+    verbose : int
+        Whether to show progress bars.
+    """
+    import datasets
+    from datasets.arrow_writer import ArrowWriter
+
+    with whole_folder(folder) as staged, _progress_bars(verbose):
+        with ExitStack() as open_files:
+            writers = {}
+            for split, columns in batches:
+                if split not in writers:
+                    path = str(staged / f"{split}.arrow")
+                    writer = ArrowWriter(path=path, features=features)
+                    writers[split] = open_files.enter_context(writer)
+                writers[split].write_batch(columns)
+            for writer in writers.values():
                 writer.finalize()
-            splits[split] = datasets.Dataset.from_file(path)
-        datasets.DatasetDict(splits).save_to_disk(staged)
-        for split in splits:
-            (staged / f"{split}.arrow").unlink()
+        paths = {split: staged / f"{split}.arrow" for split in sorted(writers)}
+        if not paths:
+            raise ValueError("There are no rows, expected at least one example.")
+        datasets.DatasetDict(
+            {split: datasets.Dataset.from_file(str(paths[split])) for split in paths}
+        ).save_to_disk(staged)
+        for path in paths.values():
+            path.unlink()
 
 
-def _rows_of(entry, corpus, windows_per_row):
+@contextmanager
+def _progress_bars(verbose):
+    """Show the progress bars of `datasets` in a block only if `verbose`."""
+    import datasets
+
+    hides = not (verbose or datasets.are_progress_bars_disabled())
+    if hides:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hides:
+            datasets.enable_progress_bars()
+
+
+def _rows_of(entry, corpus, windows_per_row, first_id):
     """The rows of an entry: ids, record, lead, first sample, patient."""
     ids, places, samples = read_record(corpus, entry)
+    ids = ids.astype(np.uint32) + np.uint32(first_id)
     within_run = np.concatenate([np.arange(n) for _, n in entry["runs"]])
     first = np.flatnonzero(within_run % windows_per_row == 0)  # window of each row
     # A run begins with <bos> or <sep>, which belongs to its first row.
@@ -141,9 +224,12 @@ def write_auto_tokenizer(folder, vocabulary):
         If the package `transformers` is not installed.
     OSError
         If the disk is full, or another process is writing to this folder.
+    ValueError
+        If the vocabulary is that of a text model.
 
     See Also
     --------
+    extend_tokenizer : Add the tokens to the tokenizer of a text model instead.
     write_dataset : Write ids that this tokenizer decodes.
     Vocabulary : The ids and the tokens.
 
@@ -162,6 +248,11 @@ def write_auto_tokenizer(folder, vocabulary):
     with needs_extra("lm"):
         import tokenizers
         import transformers
+    if vocabulary.first_id:
+        raise ValueError(
+            f"vocabulary has first_id={vocabulary.first_id}, so it is that of a text "
+            "model: save the tokenizer of the text model by its save_pretrained."
+        )
     ids = {text: index for index, text in enumerate(vocabulary.id_to_token)}
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids))
     words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()

@@ -15,9 +15,11 @@ from sktok._rows import (
 from sktok._steps import unwrap, vocabulary_size, window_shape
 from sktok.corpus._fingerprint import fingerprint
 
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)  # version 1 has windows of one lead only
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+_ADDED_LATER = {"n_leads": 1, "first_id": 0}  # with version 2, with version 3
 _SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<sep>", "<missing>")
+_TEXT = -1  # any id of a text model that is none of ECG
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Vocabulary:
         Number of leads per window. The tokens of a window are those of its leads, one
         lead after the other.
 
+    first_id : int, default=0
+        The first id, that of ``<pad>``. It is above 0 in a text model to which the
+        tokens were added, see :func:`extend_tokenizer`.
+
     Attributes
     ----------
     pad_id, bos_id, eos_id, sep_id, missing_id : int
@@ -60,6 +66,7 @@ class Vocabulary:
 
     See Also
     --------
+    extend_tokenizer : Adds the tokens to a text model.
     write_corpus : Write the ids of whole records to files.
     write_auto_tokenizer : Write the vocabulary as a tokenizer of Hugging Face.
 
@@ -87,16 +94,23 @@ class Vocabulary:
     window_length: int
     fingerprint: str
     n_leads: int = 1
-
-    pad_id, bos_id, eos_id, sep_id, missing_id = range(len(_SPECIAL_TOKENS))
+    first_id: int = 0
 
     def __post_init__(self):
         sizes = "tokens_per_window", "window_length", "n_leads"
-        most = dict.fromkeys(sizes, LONGEST_WINDOW)
-        most["n_tokens"] = 2**32 - len(_SPECIAL_TOKENS)  # ids have 32 bits
-        for name, high in most.items():
-            size = require_int(name, getattr(self, name), 1, high)
+        limits = dict.fromkeys(sizes, (1, LONGEST_WINDOW))
+        limits["n_tokens"] = 1, 2**32 - len(_SPECIAL_TOKENS)  # ids have 32 bits
+        limits["first_id"] = 0, 2**32 - len(_SPECIAL_TOKENS) - 1
+        for name, (low, high) in limits.items():
+            size = require_int(name, getattr(self, name), low, high)
             object.__setattr__(self, name, size)  # a Python int, for JSON
+        if self.first_id + len(self) > 2**32:
+            raise ValueError(
+                f"first_id={self.first_id} and n_tokens={self.n_tokens}: the last id "
+                "does not fit into 32 bits."
+            )
+        for special_id, text in enumerate(_SPECIAL_TOKENS, self.first_id):
+            object.__setattr__(self, f"{text.strip('<>')}_id", special_id)
         if not isinstance(self.fingerprint, str):
             raise ValueError(f"fingerprint={self.fingerprint!r}: expected a str.")
 
@@ -133,11 +147,16 @@ class Vocabulary:
     @property
     def dtype(self):
         """The smaller of uint16 and uint32 that holds every id."""
-        return np.dtype(np.uint16 if len(self) <= 2**16 else np.uint32)
+        n_ids = self.first_id + len(self)
+        return np.dtype(np.uint16 if n_ids <= 2**16 else np.uint32)
 
     @property
     def id_to_token(self):
-        """The text of every id, in order, such as ``'<pad>'`` and ``'ecg_17'``."""
+        """The text of every id, in order, such as ``'<pad>'`` and ``'ecg_17'``.
+
+        It is that of `write_auto_tokenizer`. In a text model, the tokens have the names
+        of `extend_tokenizer`.
+        """
         return [*_SPECIAL_TOKENS, *(f"ecg_{token}" for token in range(self.n_tokens))]
 
     def encode(self, tokens):
@@ -167,7 +186,8 @@ class Vocabulary:
             missing = (tokens == -1).all(axis=1, keepdims=True)
             tokens = np.where(missing, 0, tokens)
         tokens = validate_tokens(tokens, self.n_tokens, self.tokens_per_window)
-        ids = np.where(missing, self.missing_id, tokens + len(_SPECIAL_TOKENS))
+        first_token = self.first_id + len(_SPECIAL_TOKENS)
+        ids = np.where(missing, self.missing_id, tokens + first_token)
         is_first = np.arange(self.tokens_per_window) == 0
         return ids[~missing | is_first].astype(self.dtype)
 
@@ -179,6 +199,7 @@ class Vocabulary:
         ids : array-like of int, shape (n_ids,)
             Ids, for example from a language model. ``<pad>``, ``<bos>``, ``<eos>`` and
             ``<sep>`` between windows are dropped, and so is an incomplete last window.
+            With `first_id`, the ids of text are dropped, too.
 
         Returns
         -------
@@ -190,11 +211,12 @@ class Vocabulary:
         TypeError
             If the ids are not integers.
         ValueError
-            If an id is outside the vocabulary, or a window contains a special token.
+            If an id is outside the vocabulary, or a window contains a special token or
+            text. With `first_id`, if all ids are those of text.
         """
         ids, starts = self._find_windows(ids)
         tokens = np.full((len(starts), self.tokens_per_window), -1, dtype=np.int64)
-        present = ids[starts] != self.missing_id
+        present = ids[starts] != _SPECIAL_TOKENS.index("<missing>")
         places = starts[present, np.newaxis] + np.arange(self.tokens_per_window)
         tokens[present] = ids[places] - len(_SPECIAL_TOKENS)
         return tokens
@@ -296,8 +318,8 @@ class Vocabulary:
         try:
             if tuple(content["special_tokens"]) != _SPECIAL_TOKENS:
                 raise ValueError(f"special tokens {content['special_tokens']}")
-            if content.get("version") == 1:
-                content = {**content, "n_leads": 1}
+            if content.get("version") in READABLE_VERSIONS[:-1]:
+                content = {**_ADDED_LATER, **content}
             return cls(**{name: content[name] for name in cls.__dataclass_fields__})
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
@@ -305,25 +327,41 @@ class Vocabulary:
             ) from error
 
     def _find_windows(self, ids):
-        """The checked ids, and the indices of complete and of missing windows."""
+        """Ids counted from 0, and the indices of whole and of missing windows."""
         if np.ndim(ids) != 1:
             raise ValueError(f"ids have shape {np.shape(ids)}, expected one sequence.")
-        ids = check_tokens(ids, len(self)) if len(ids) else np.empty(0, np.int64)
+        ids = self._from_zero(ids) if len(ids) else np.empty(0, np.int64)
         is_token = ids >= len(_SPECIAL_TOKENS)
         n_open = np.cumsum(is_token) % self.tokens_per_window  # of the current window
         within = ~is_token & (n_open > 0)
         if within.any():
             at = int(within.argmax())
+            name = f"special token {_SPECIAL_TOKENS[ids[at]]}"
             raise ValueError(
-                f"The special token {_SPECIAL_TOKENS[ids[at]]} at position {at} is "
+                f"The {'text' if ids[at] == _TEXT else name} at position {at} is "
                 f"within a window of {self.tokens_per_window} tokens: cut ids between "
-                "windows, and suppress special tokens when the model generates."
+                "windows, and suppress other tokens when the model generates."
             )
         is_first = is_token & (n_open == 1 % self.tokens_per_window)
-        starts = np.flatnonzero(is_first | (ids == self.missing_id))
+        is_missing = ids == _SPECIAL_TOKENS.index("<missing>")
+        starts = np.flatnonzero(is_first | is_missing)
         if n_open[-1:].any():  # the last window is incomplete
             starts = starts[:-1]
         return ids, starts
+
+    def _from_zero(self, ids):
+        """Checked ids as without `first_id`; those of text are _TEXT."""
+        if self.first_id == 0:
+            return check_tokens(ids, len(self))
+        ids = check_tokens(ids) - self.first_id
+        is_text = (ids < 0) | (ids >= len(self))
+        if is_text.all():
+            last = self.first_id + len(self) - 1
+            raise ValueError(
+                f"All ids are those of text, expected some from {self.first_id} to "
+                f"{last}: the ids of a corpus begin at 0, see Vocabulary.first_id."
+            )
+        return np.where(is_text, _TEXT, ids)
 
 
 def to_signal(tokens, tokenizer):
