@@ -46,6 +46,15 @@ def scaled(ecg):
     )
 
 
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """tslearn in plain Python: to compile it takes longer than few windows do."""
+    from tslearn.piecewise import piecewise
+
+    for name in ("inv_transform_sax", "inv_transform_1d_sax"):
+        monkeypatch.setattr(piecewise, name, getattr(piecewise, name).py_func)
+
+
 def test_the_demo(tmp_path, monkeypatch, capsys, ecg):
     import demo
 
@@ -54,7 +63,8 @@ def test_the_demo(tmp_path, monkeypatch, capsys, ecg):
     monkeypatch.setattr(demo, "SEARCH_STEPS", 5)
     monkeypatch.setattr(demo, "FINAL_STEPS", 10)
     monkeypatch.setattr(demo, "MAX_MILLIVOLTS", 1.0)
-    demo.main(tmp_path)
+    with joblib.parallel_config("threading"):
+        demo.main(tmp_path)
     shown = capsys.readouterr().out
     assert "A new process loads the tokenizer and gives the same tokens." in shown
     assert shown.count("<--") == 1
@@ -134,7 +144,7 @@ def test_windows_outside_the_range_of_the_fit(ecg):
     assert (inside == ~outside).all()
 
 
-def test_the_rate_distortion_benchmark(tmp_path, monkeypatch, ecg):
+def test_the_rate_distortion_benchmark(tmp_path, monkeypatch, ecg, uncompiled):
     import benchmark_rate_distortion as benchmark
 
     data = scaled(Bunch(data=ecg.data[:200], record=ecg.record[:200], fs=ecg.fs))
@@ -170,7 +180,7 @@ def test_the_rate_distortion_benchmark(tmp_path, monkeypatch, ecg):
 def test_the_coding_benchmark(tmp_path, monkeypatch, ecg, language_models):
     import benchmark_coding as benchmark
 
-    data = scaled(Bunch(data=ecg.data[:200], record=ecg.record[:200], fs=ecg.fs))
+    data = scaled(Bunch(data=ecg.data[:60], record=ecg.record[:60], fs=ecg.fs))
     monkeypatch.setattr(benchmark, "load", lambda split: data)
     for name, value in {
         "N_CODES": (16, 4),
@@ -179,7 +189,9 @@ def test_the_coding_benchmark(tmp_path, monkeypatch, ecg, language_models):
         "STEPS": np.geomspace(0.01, 1.0, 8),
         "LARGEST_LEVEL": 100,
         "STAGED": {10: (1, 2)},
-        "N_TIMED": 1000,
+        "CHUNK_SIZE": 500,
+        "TIMED_CHUNK_SIZE": 100,
+        "N_TIMED": 500,
         "REPEATS": 1,
         "MINUTES": 1e-3,
     }.items():
@@ -227,13 +239,16 @@ def test_rates_and_bounds_of_the_rate_distortion_benchmark(ecg):
         assert bound < codec < 2 * bound
 
 
-def test_the_speed_benchmark(monkeypatch, capsys):
+def test_the_speed_benchmark(monkeypatch, capsys, uncompiled):
     import benchmark_speed as benchmark
 
+    X_fit, X_test, archive = benchmark.load()
+    little = X_fit[:64], X_test[:20], archive[:50]
+    monkeypatch.setattr(benchmark, "load", lambda: little)
     for name, value in {
         "N_TURNS": 1,
         "TURN_SECONDS": 1e-6,
-        "N_WINDOWS": 200,
+        "N_WINDOWS": 50,
         "N_SLOW": 5,
         "BATCHES": (64,),
         "QUICK_STEPS": 2,
@@ -243,7 +258,7 @@ def test_the_speed_benchmark(monkeypatch, capsys):
         "PATIENCE": 0.1,
         "STEPS_PER_TURN": 1,
         "SEARCH_STEPS": 2,
-        "SEARCHED_BLOCKS": [10, 50],
+        "SEARCHED_BLOCKS": [50],
         "SEARCHED_BINS": [16],
         "GROWTH": (10, 20, 40),
         "VOCABULARY": (256, 300),
