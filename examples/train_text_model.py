@@ -65,7 +65,7 @@ def load():
 
 def report(window, fs, rhythm):
     """The text to learn."""
-    peaks = sleepecg.detect_heartbeats(window, fs)
+    peaks = sleepecg.detect_heartbeats(window, fs) if np.ptp(window) else []
     rate = 60 * fs / np.diff(peaks).mean() if len(peaks) > 2 else 0
     return f" {rate:.0f} beats a minute. {rhythm or ''}".rstrip()
 
@@ -94,6 +94,11 @@ def load_text_model(folder=None):
     model = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, **options
     )
+    if gguf:  # its weights are plain by now, but the Trainer takes it for quantised
+        del model.config.quantization_config
+        weights = model.state_dict()
+        model = transformers.AutoModelForCausalLM.from_config(model.config)
+        model.load_state_dict(weights)
     return model, text_tokenizer
 
 

@@ -14,6 +14,7 @@ from sktok.corpus._sources import error_in
 from sktok.datasets._patients import is_validation, patient_name, validate_share
 
 _NOT_LEARNED = -100  # the label of an id that the loss leaves out
+_LENGTH = 0.2  # of new embeddings, relative to text without its mean
 
 
 def extend_tokenizer(text_tokenizer, vocabulary, *, prefix="ecg"):
@@ -140,11 +141,11 @@ def _require_extended(text_tokenizer, vocabulary):
 def extend_model(model, vocabulary, tokenizer, *, random_state=None):
     """Add embeddings of the tokens of ECG to a text model, and start from the codebook.
 
-    Tokens that stand for similar ECG begin with similar embeddings. Each kind of token
-    (offset, gain, each stage of codes) has its own random linear map from its code
-    vectors to the space of the embeddings. The maps combine embeddings of text at
-    random, so that the new embeddings have the mean and, in expectation, the covariance
-    of the old ones, up to their rank. The special tokens begin with the mean.
+    Tokens that stand for similar ECG begin with similar embeddings, all of about the
+    same length. For each kind of token (offset, gain, each stage of codes), random
+    Fourier features of the code vectors [1]_ combine embeddings of some tokens of text.
+    The result is a fifth as long as these, so that training moves it easily. The
+    special tokens begin with the mean of text.
 
     Parameters
     ----------
@@ -179,6 +180,15 @@ def extend_model(model, vocabulary, tokenizer, *, random_state=None):
     A model may have more embeddings than its tokenizer has tokens, often to fill a
     multiple of 64. They are used, and no row is removed.
 
+    The mean of the embeddings of text is left out, unlike in `resize_token_embeddings`
+    of `transformers`: it is about as long as what distinguishes them, and new tokens
+    that share it look alike. `examples/benchmark_text_model.py` compares these starts.
+
+    References
+    ----------
+    .. [1] A. Rahimi and B. Recht, "Random features for large-scale kernel machines",
+       NeurIPS 2007: :class:`sklearn.kernel_approximation.RBFSampler`.
+
     Examples
     --------
     >>> from dataclasses import replace
@@ -195,6 +205,7 @@ def extend_model(model, vocabulary, tokenizer, *, random_state=None):
     Embedding(4713, 32)
     """
     import torch
+    from sklearn.kernel_approximation import RBFSampler
 
     if not hasattr(model, "resize_token_embeddings"):
         raise TypeError(
@@ -224,17 +235,14 @@ def extend_model(model, vocabulary, tokenizer, *, random_state=None):
             mean = text.mean(dim=0)
             rows = [mean.expand(n_special, -1)]
             for vectors in codes:
-                weights = rng.normal(size=(vectors.shape[1], n_text)) / n_text**0.5
-                weights = text.new_tensor(weights)
-                directions = weights @ (text - mean)
-                rows.append(mean + text.new_tensor(_standardized(vectors)) @ directions)
+                n_features = table.shape[1]
+                sampler = RBFSampler(
+                    gamma="scale", n_components=n_features, random_state=rng
+                )
+                features = text.new_tensor(sampler.fit_transform(vectors))
+                some = text[rng.randint(n_text, size=n_features)] - mean
+                rows.append(_LENGTH * features @ some)
             table[n_text:end] = torch.cat(rows)
-
-
-def _standardized(vectors):
-    """Vectors with mean zero and a mean squared length of one."""
-    vectors = vectors - vectors.mean(axis=0)
-    return vectors / (np.sqrt(np.mean(np.sum(vectors**2, axis=1))) or 1.0)
 
 
 def write_text_dataset(
