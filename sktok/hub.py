@@ -122,6 +122,8 @@ def push_to_hub(tokenizer, repo_id, *, card=None, private=None, token=None):
         If the package `huggingface_hub` is not installed.
     HfHubHTTPError
         If the Hub refuses the upload, for example without a token.
+    HFValidationError
+        If `repo_id` cannot be the name of a repository.
     Exception
         As in `save_pretrained`, before anything is uploaded.
 
@@ -137,6 +139,8 @@ def push_to_hub(tokenizer, repo_id, *, card=None, private=None, token=None):
     """
     with needs_extra("lm"):
         from huggingface_hub import HfApi
+        from huggingface_hub.utils import validate_repo_id
+    validate_repo_id(repo_id)
     api = HfApi(token=token, library_name="sktok", library_version=sktok.__version__)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, repo_id.rpartition("/")[2])

@@ -164,6 +164,9 @@ def test_repositories_without_a_tokenizer_are_refused(hub):
 def test_nothing_is_uploaded_that_cannot_be_saved(hub, ecg):
     with pytest.raises(ValueError, match="has no n_tokens_"):
         push_to_hub(AmplitudeScaler().fit(ecg.data), "user/ecg")
+    for name in ("", "a b", "a/b/c", 3):
+        with pytest.raises(huggingface_hub.errors.HFValidationError):
+            push_to_hub(AmplitudeScaler().fit(ecg.data), name)
     assert not hub.requests
 
 

@@ -124,17 +124,14 @@ def _names(vocabulary, prefix):
 
 def _require_extended(text_tokenizer, vocabulary):
     """Raise unless the tokenizer has the tokens of a vocabulary, at its ids."""
-    first = vocabulary.first_id
-    ids = range(first, first + len(vocabulary))
-    found = len(text_tokenizer) >= ids.stop and first > 0
-    if found:
-        begin, last = text_tokenizer.convert_ids_to_tokens([ids[1], ids[-1]])
-        found = last == f"{begin[:-1]}_{vocabulary.n_tokens - 1}>"
-    if not found:
+    names = {index: name for name, index in text_tokenizer.get_vocab().items()}
+    begin, last_id = vocabulary.bos_id, vocabulary.first_id + len(vocabulary) - 1
+    expected = f"{names.get(begin, '')[:-1]}_{vocabulary.n_tokens - 1}>"
+    if names.get(last_id) != expected:
         raise ValueError(
-            f"The text tokenizer does not have the tokens of the vocabulary as ids "
-            f"{first} to {ids[-1]}: give the vocabulary that extend_tokenizer returned "
-            "for this tokenizer."
+            "The text tokenizer does not have the tokens of the vocabulary as ids "
+            f"{vocabulary.first_id} to {last_id}: give the vocabulary that "
+            "extend_tokenizer returned for this tokenizer."
         )
 
 
@@ -217,7 +214,9 @@ def extend_model(model, vocabulary, tokenizer, *, random_state=None):
     if not 0 < n_text <= n_rows:
         raise ValueError(
             f"vocabulary has first_id={n_text}, but the model has {n_rows} embeddings: "
-            "give the vocabulary that extend_tokenizer returned for its tokenizer."
+            "give the vocabulary that extend_tokenizer returned for its tokenizer. If "
+            "its tokenizer had more tokens than the model even before, call "
+            "model.resize_token_embeddings first."
         )
     vocabulary.check(tokenizer)
     codes = code_vectors(tokenizer)
