@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The processes of the test runner share the cores: one thread each. Where a test sets
 # more, a thread that waits leaves its core to others. The third variable lets
-# scikit-learn run the check that it would skip.
+# scikit-learn run the check that it would skip. A process takes tests of one file as
+# far as it can: they share what is slow to import and to make.
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE SCIPY_ARRAY_API=1 \
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo test docs generate text format paper rate pretrain card bench gpu fuzz fuzz-coverage soak archive scale clean
 

@@ -154,24 +154,25 @@ def train(model, text_tokenizer, rows, minutes, folder):
 
 
 @torch.inference_mode()
-def answers(model, text_tokenizer, vocabulary, rows):
+def answers(model, text_tokenizer, rows):
     """The texts that the model writes after prompts, and the right ones."""
-    model.eval()
-    found, right = [], []
-    for row in rows:
-        ids, labels = np.array(row["input_ids"]), np.array(row["labels"])
-        prompt = torch.from_numpy(ids[labels < 0].astype(np.int64))[np.newaxis]
-        written = model.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            max_new_tokens=24,
-            do_sample=False,
-            pad_token_id=text_tokenizer.eos_token_id,
-        )[0, prompt.shape[1] :]
-        for texts, part in ((found, written), (right, labels[labels >= 0])):
-            text = text_tokenizer.decode(part, skip_special_tokens=True)
-            texts.append(text.strip())
-    return found, right
+    n_prompt = rows[0]["labels"].count(-100)  # of all rows: their ECG is equally long
+    prompts = torch.tensor([row["input_ids"][:n_prompt] for row in rows])
+    written = model.eval().generate(
+        prompts.to(model.device),
+        attention_mask=torch.ones_like(prompts),
+        max_new_tokens=24,
+        do_sample=False,
+        pad_token_id=text_tokenizer.eos_token_id,
+    )
+    right = [row["labels"][n_prompt:] for row in rows]
+    return [
+        [
+            text.strip()
+            for text in text_tokenizer.batch_decode(ids, skip_special_tokens=True)
+        ]
+        for ids in (written[:, n_prompt:], right)
+    ]
 
 
 def rate_of(text):
@@ -206,7 +207,7 @@ def main(folder=None):
         print(f"{len(rows['train'])} reports to learn, {len(rows['val'])} held out")
         train(model, text_tokenizer, rows["train"], MINUTES, temporary)
         held = rows["val"].select(range(min(N_SCORED, len(rows["val"]))))
-        found, right = answers(model, text_tokenizer, vocabulary, held)
+        found, right = answers(model, text_tokenizer, held)
     for pair in list(zip(right, found, strict=True))[:5]:
         print("right: {:45} written: {}".format(*pair))
     frame = pd.DataFrame({"right": right, "found": found})
