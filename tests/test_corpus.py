@@ -407,7 +407,7 @@ def test_json_is_stable(vocabulary, tmp_path):
     ("change", "message"),
     [
         (
-            lambda content: content.update(version=3),
+            lambda content: content.update(version=4),
             "use the release of sktok that wrote it",
         ),
         (lambda content: content.update(format="x"), "is not a sktok.vocabulary"),
