@@ -17,6 +17,7 @@ def write_dataset(
     corpus,
     *,
     vocabulary=None,
+    byte_pairs=None,
     windows_per_row=20,
     push_to_hub=None,
     verbose=0,
@@ -35,6 +36,9 @@ def write_dataset(
         The vocabulary that `extend_tokenizer` returned for the vocabulary of the
         corpus: the rows have the ids of the text model. `None` keeps the ids of the
         corpus.
+
+    byte_pairs : BytePairEncoding or None, default=None
+        Merges frequent pairs of ids in each row. `None` keeps the ids.
 
     windows_per_row : int, default=20
         Largest number of windows in a row. Rows do not cross records, leads or gaps.
@@ -59,8 +63,8 @@ def write_dataset(
     OSError
         If the disk is full, or another process is writing to this folder.
     ValueError
-        If `windows_per_row` is not an int of at least 1, `vocabulary` is not that of
-        the corpus, or the ids of the corpus are damaged.
+        If `windows_per_row` is not an int of at least 1, `vocabulary` or `byte_pairs`
+        is not of the corpus or both are given, or the ids of the corpus are damaged.
 
     See Also
     --------
@@ -72,7 +76,8 @@ def write_dataset(
     The rows of the splits ``train`` and ``val`` have the columns ``input_ids``,
     ``record``, ``lead`` (its name, or the names of several separated by ", ", or null
     if unknown), ``start`` (the first sample) and ``group`` (the patient). The
-    concatenated ``input_ids`` of the rows of a lead are its ids in the flat files.
+    concatenated ``input_ids`` of the rows of a lead are its ids in the flat files, or
+    their encoding.
 
     Examples
     --------
@@ -96,7 +101,7 @@ def write_dataset(
         import datasets
     require_int("windows_per_row", windows_per_row)
     corpus = corpus if isinstance(corpus, Mapping) else read_corpus(corpus)
-    first_id = _first_id(vocabulary, corpus.vocabulary)
+    convert = _conversion(vocabulary, byte_pairs, corpus.vocabulary)
     ids, text = datasets.List(datasets.Value("uint32")), datasets.Value("string")
     features = datasets.Features(
         input_ids=ids,
@@ -106,7 +111,7 @@ def write_dataset(
         group=text,
     )
     batches = (
-        (entry["split"], _rows_of(entry, corpus, windows_per_row, first_id))
+        (entry["split"], _rows_of(entry, corpus, windows_per_row, convert))
         for entry in corpus.records
     )
     write_splits(folder, batches, features, verbose)
@@ -115,16 +120,28 @@ def write_dataset(
             datasets.load_from_disk(folder).push_to_hub(push_to_hub, private=True)
 
 
-def _first_id(vocabulary, own):
-    """What to add to the ids of a corpus, for a text model with its vocabulary."""
+def _conversion(vocabulary, byte_pairs, own):
+    """A function of the ids of a row, to those of a text model or of pairs."""
+    if vocabulary is not None and byte_pairs is not None:
+        raise ValueError(
+            "vocabulary and byte_pairs are given, expected one: a text model has no "
+            "ids for pairs."
+        )
+    if byte_pairs is not None:
+        if byte_pairs.vocabulary != own:
+            raise ValueError(
+                "byte_pairs is of another vocabulary than the corpus: make it by "
+                "BytePairEncoding.from_corpus(corpus)."
+            )
+        return byte_pairs.encode
     if vocabulary is None:
-        return 0
+        return np.asarray
     if replace(vocabulary, first_id=0) != own:
         raise ValueError(
             "vocabulary is not that of the corpus: give the result of "
             "extend_tokenizer(text_tokenizer, corpus.vocabulary)."
         )
-    return vocabulary.first_id
+    return lambda ids: ids.astype(np.uint32) + np.uint32(vocabulary.first_id)
 
 
 def write_splits(folder, batches, features, verbose):
@@ -183,15 +200,14 @@ def _progress_bars(verbose):
             datasets.enable_progress_bars()
 
 
-def _rows_of(entry, corpus, windows_per_row, first_id):
+def _rows_of(entry, corpus, windows_per_row, convert):
     """The rows of an entry: ids, record, lead, first sample, patient."""
     ids, places, samples = read_record(corpus, entry)
-    ids = ids.astype(np.uint32) + np.uint32(first_id)
     within_run = np.concatenate([np.arange(n) for _, n in entry["runs"]])
     first = np.flatnonzero(within_run % windows_per_row == 0)  # window of each row
     # A run begins with <bos> or <sep>, which belongs to its first row.
     cuts = places[first] - (within_run[first] == 0)
-    rows = np.split(ids, cuts[1:])
+    rows = [convert(row) for row in np.split(ids, cuts[1:])]
     lead = entry["lead"]
     return {
         "input_ids": rows,
