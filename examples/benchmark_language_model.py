@@ -105,22 +105,15 @@ def load():
 
 
 def records(scaled, raw):
-    """One Bunch for each record, with the scale and the offset of its values in mV."""
+    """One Bunch for each record, with the mV that a difference of 1 stands for."""
     parts = []
     for name in pd.unique(scaled.record):
         rows = scaled.record == name
         per_window = ("data", "record", "groups", "start")
         part = Bunch(**{key: scaled[key][rows] for key in per_window}, fs=scaled.fs)
-        low, high = raw.data[rows].min(), raw.data[rows].max()
-        span = np.ptp(part.data)
-        part.span = (high - low) / span
-        part.low = low - part.data.min() * part.span
+        part.span = np.ptp(raw.data[rows]) / np.ptp(part.data)
         parts.append(part)
     return parts
-
-
-def millivolts(record, windows):
-    return record.low + record.span * windows
 
 
 def varied(record, number, rng):

@@ -324,15 +324,15 @@ def main(folder="generated"):
     except OSError:
         fit, test = quick_ecg()
         folders, minutes = {"three minutes of record 208": None}, QUICK_MINUTES
-    models = {}
+    models = []
     with tempfile.TemporaryDirectory() as corpora:
         for number, (name, several) in enumerate(folders.items()):
             corpus = corpus_of(Path(corpora, str(number)), several)
             model = train(corpus, tokenizer_at(FS), minutes)
-            models[name] = corpus, model
+            models.append((corpus, model))
             cost = model_bits(model, corpus, set(test.record))
             print(f"{name}: {cost:.2f} bits a token, perplexity {2**cost:.1f}")
-        corpus, model = next(iter(models.values()))
+        corpus, model = models[0]
         similarity = []
         for seed in range(N_SEEDS):
             results = generate(corpus, model, test, seed)
